@@ -1,0 +1,240 @@
+"""Trees of values and the trees of actions that mirror them: the only tree code of the library.
+
+A value is a tensor, a plain object, or a container of values: tuple, named tuple, list, dict, dataclass instance. A tree of
+actions mirrors it: the same containers with an action (or `None`) at each leaf, or a `Node`, which names parts of a dict,
+of a dataclass or of any object with attributes, and leaves the rest of it alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from canonize.errors import SymmetryError, refuse
+
+
+class Node:
+    """A node of a tree of actions with named parts; everything not named is left alone."""
+
+    parts: Mapping[str, Any]
+
+
+def describe(value: Any) -> str:
+    """One short line on what `value` is, for error messages."""
+    if isinstance(value, Tensor):
+        return f"tensor of shape {tuple(value.shape)}, {str(value.dtype).removeprefix('torch.')} on {value.device}"
+    if isinstance(value, Mapping):
+        return f"{type(value).__name__} with keys {sorted(map(str, value))}"
+    if isinstance(value, tuple | list):
+        return f"{type(value).__name__} of {len(value)}"
+    if isinstance(value, int | float | str | bool) or value is None:
+        return repr(value)
+    return f"object of type {type(value).__name__}"
+
+
+def children(value: Any) -> list[tuple[str, Any]] | None:
+    """The named children of a container, or None where `value` is a leaf."""
+    if isinstance(value, Mapping):
+        return [(str(key), child) for key, child in value.items()]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
+    if isinstance(value, tuple | list):
+        return [(str(position), child) for position, child in enumerate(value)]
+    return None
+
+
+def rebuild(value: Any, new: list[Any]) -> Any:
+    """A container like `value` with other children, given in the order of `children`; `value` itself is not changed."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value)]
+        return replace(value, dict(zip(names, new, strict=True)))
+    if isinstance(value, Mapping):
+        return _like_mapping(value, dict(zip(value, new, strict=True)))
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*new)
+    return type(value)(new)
+
+
+def map_leaves(function: Callable[[Any], Any], value: Any) -> Any:
+    """`function` at each leaf of a value."""
+    inner = children(value)
+    if inner is None:
+        return function(value)
+    return rebuild(value, [map_leaves(function, child) for _, child in inner])
+
+
+def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """`function` at each tensor of a value; everything else is left alone."""
+    return map_leaves(lambda leaf: function(leaf) if isinstance(leaf, Tensor) else leaf, value)
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Each leaf of a value with its path, such as `.pos` or `[0]`."""
+    inner = children(value)
+    if inner is None:
+        yield path, value
+        return
+    for key, child in inner:
+        yield from leaves(child, f"{path}[{key}]" if isinstance(value, tuple | list) else f"{path}.{key}")
+
+
+def tensors(value: Any) -> list[Tensor]:
+    """The tensors of a value, in order."""
+    return [leaf for _, leaf in leaves(value) if isinstance(leaf, Tensor)]
+
+
+def get(value: Any, name: str, path: str) -> Any:
+    """The part `name` of a dict or of an object with attributes.
+
+    Raises:
+        SymmetryError: if there is no such part.
+
+    """
+    if isinstance(value, Mapping):
+        if name in value:
+            return value[name]
+        known = sorted(map(str, value))
+    else:
+        if hasattr(value, name):
+            return getattr(value, name)
+        known = sorted(vars(value)) if hasattr(value, "__dict__") else []
+    raise refuse(
+        f"a field named {name!r} is declared, but the value{path and ' at ' + path} does not have it",
+        got=f"{describe(value)}{f', which has {known}' if known else ''}",
+        expected=f"a value with the field {name!r}",
+        fix=f"correct the name in Fields({name}=...), or leave it out",
+    )
+
+
+def replace(value: Any, new: Mapping[str, Any]) -> Any:
+    """A shallow copy of a dict, a dataclass or an object with attributes, in which the parts in `new` are other values."""
+    if isinstance(value, Mapping) and not dataclasses.is_dataclass(value):
+        return _like_mapping(value, {**value, **new})
+    if isinstance(value, tuple) and hasattr(value, "_replace"):
+        return value._replace(**new)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        settable = {field.name for field in dataclasses.fields(value) if field.init}
+        if settable >= set(new):
+            return dataclasses.replace(value, **new)
+    other = copy.copy(value)
+    for name, part in new.items():
+        # A frozen dataclass refuses setattr; the copy is ours alone, so it is filled before anyone else sees it.
+        object.__setattr__(other, name, part) if dataclasses.is_dataclass(other) else setattr(other, name, part)
+    return other
+
+
+def _like_mapping(value: Mapping[Any, Any], new: dict[Any, Any]) -> Any:
+    """A mapping of the type of `value` where that type takes a dict, a plain dict otherwise."""
+    if type(value) is dict:
+        return new
+    other = copy.copy(value)
+    if hasattr(other, "update"):
+        other.update(new)
+        return other
+    return new
+
+
+def walk(function: Callable[..., Any], spec: Any, *values: Any, path: str = "") -> Any:
+    """Apply `function(leaf_of_spec, *leaves_of_values, path)` where a tree of actions ends, and rebuild the first value.
+
+    Args:
+        function: gets the leaf of `spec` (an action or None), the matching part of each value, and the path by keyword.
+        spec: tree of actions.
+        values: values that `spec` mirrors; the result has the containers of the first.
+        path: where in the whole value this is, for messages.
+
+    Raises:
+        SymmetryError: where a value does not have the structure that the tree of actions declares; it names the place.
+
+    """
+    first = values[0]
+    if isinstance(spec, Node):
+        parts = {
+            name: walk(function, inner, *(get(value, name, path) for value in values), path=f"{path}.{name}")
+            for name, inner in spec.parts.items()
+        }
+        return replace(first, parts)
+    if isinstance(spec, Mapping):
+        if not isinstance(first, Mapping):
+            raise _mismatch(spec, first, path)
+        _same_keys(spec, first, path)
+        inner = [walk(function, spec[key], *(value[key] for value in values), path=f"{path}.{key}") for key in first]
+        return rebuild(first, inner)
+    if isinstance(spec, tuple | list):
+        if not isinstance(first, tuple | list) or len(first) != len(spec):
+            raise _mismatch(spec, first, path)
+        inner = [
+            walk(function, part, *(value[position] for value in values), path=f"{path}[{position}]")
+            for position, part in enumerate(spec)
+        ]
+        return rebuild(first, inner)
+    return function(spec, *values, path=path)
+
+
+def spec_leaves(spec: Any) -> list[Any]:
+    """The actions (and Nones) at the leaves of a tree of actions, in order."""
+    if isinstance(spec, Node):
+        return [leaf for part in spec.parts.values() for leaf in spec_leaves(part)]
+    if isinstance(spec, Mapping):
+        return [leaf for part in spec.values() for leaf in spec_leaves(part)]
+    if isinstance(spec, tuple | list):
+        return [leaf for part in spec for leaf in spec_leaves(part)]
+    return [spec]
+
+
+def to_tensors(value: Any) -> tuple[Any, bool]:
+    """The value with NumPy arrays as tensors (sharing memory where possible), and whether it held any array."""
+    found = False
+
+    def convert(leaf: Any) -> Any:
+        nonlocal found
+        if is_array(leaf):
+            found = True
+            return torch.from_numpy(leaf.copy() if not leaf.flags.writeable else leaf)
+        return leaf
+
+    return map_leaves(convert, value), found
+
+
+def to_arrays(value: Any) -> Any:
+    """The value with tensors as NumPy arrays (on the CPU, without gradient)."""
+    return map_leaves(lambda leaf: leaf.detach().cpu().numpy() if isinstance(leaf, Tensor) else leaf, value)
+
+
+def is_array(leaf: Any) -> bool:
+    """Whether a leaf is a NumPy array; does not import NumPy."""
+    return type(leaf).__module__ == "numpy" and type(leaf).__name__ == "ndarray"
+
+
+def _same_keys(spec: Mapping[Any, Any], value: Mapping[Any, Any], path: str) -> None:
+    forgotten, absent = sorted(map(str, value.keys() - spec.keys())), sorted(map(str, spec.keys() - value.keys()))
+    if forgotten:
+        raise refuse(
+            f"an input that is not declared{path and ' at ' + path}: {', '.join(forgotten)}",
+            got=f"keys {sorted(map(str, value))}",
+            expected=f"keys {sorted(map(str, spec))}, as declared",
+            fix=f"declare how {forgotten[0]!r} moves, for example {{{forgotten[0]!r}: Scalar()}}; "
+            "None leaves a value alone; Fields(...) ignores all that it does not name",
+        )
+    if absent:
+        raise refuse(
+            f"a declared part is missing{path and ' at ' + path}: {', '.join(absent)}",
+            got=f"keys {sorted(map(str, value))}",
+            expected=f"keys {sorted(map(str, spec))}, as declared",
+            fix="pass it, or take it out of the declaration",
+        )
+
+
+def _mismatch(spec: Any, value: Any, path: str) -> SymmetryError:
+    size = f" of {len(spec)}" if isinstance(spec, tuple | list) else f" with keys {sorted(map(str, spec))}"
+    return refuse(
+        f"a value does not have the structure that was declared{path and ' at ' + path}",
+        got=describe(value),
+        expected=f"a {type(spec).__name__}{size}, as in the declaration {spec!r}",
+        fix="make the tree of actions mirror the value: one action for each tensor, None for what stands still",
+    )

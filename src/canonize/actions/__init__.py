@@ -1,0 +1,33 @@
+"""How an element moves one kind of value."""
+
+from canonize.actions.base import Action, lossless
+from canonize.actions.detections import Boxes, Keypoints
+from canonize.actions.fields import Chain, Factor, Fields, Index, Rows
+from canonize.actions.graphs import Nodes, Pairs
+from canonize.actions.images import Image, Mask, VectorImage, Volume
+from canonize.actions.linear import Point, Scalar, Tensor, Vector
+from canonize.actions.trees import lossless_tree, move
+
+__all__ = [
+    "Action",
+    "Boxes",
+    "Chain",
+    "Factor",
+    "Fields",
+    "Image",
+    "Index",
+    "Keypoints",
+    "Mask",
+    "Nodes",
+    "Pairs",
+    "Point",
+    "Rows",
+    "Scalar",
+    "Tensor",
+    "Vector",
+    "VectorImage",
+    "Volume",
+    "lossless",
+    "lossless_tree",
+    "move",
+]

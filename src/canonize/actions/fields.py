@@ -1,0 +1,151 @@
+"""Building actions from actions: named fields, ragged rows, parts of a product, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+from torch import Tensor
+
+from canonize._tree import Node
+from canonize.actions.base import always, lossless
+from canonize.errors import refuse
+
+
+@final
+class Fields(Node):
+    """Actions for named parts of a dict, of a dataclass or of any object with attributes; the rest is left alone.
+
+    Args:
+        parts: the same as a mapping, for names that are not Python words.
+        named: action of each part, for example `Fields(pos=Point(), charge=Scalar())`.
+
+    Example:
+        `Fields(pos=Rows(Point()), batch=Index())` is a batch of clouds of different sizes in one tensor.
+
+    Raises:
+        SymmetryError: no parts; on use, a part that the value does not have.
+
+    """
+
+    def __init__(self, parts: Mapping[str, Any] | None = None, /, **named: Any) -> None:
+        self.parts = {**(parts or {}), **named}
+        if not self.parts:
+            raise refuse(
+                "Fields needs parts", got="none", expected="an action for each named part", fix="Fields(pos=Point())"
+            )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fields) and self.parts == other.parts
+
+    def __hash__(self) -> int:
+        return hash(tuple(sorted(self.parts)))
+
+    def __repr__(self) -> str:
+        return f"Fields({', '.join(f'{name}={action!r}' for name, action in self.parts.items())})"
+
+
+@final
+@dataclass(frozen=True)
+class Rows:
+    """Rows of many samples in one tensor, (rows, ...): each row moves with the element of the sample that it belongs to.
+
+    The sample of each row is told by the field that is declared as `Index()`.
+
+    Args:
+        action: how one row moves; the row axis takes the place of the batch.
+
+    Raises:
+        SymmetryError: what it wraps is not one action.
+
+    """
+
+    action: Any
+
+    def __post_init__(self) -> None:
+        if not callable(self.action) or isinstance(self.action, Rows | Node):
+            raise refuse(
+                "Rows wraps one action",
+                got=repr(self.action),
+                expected="an action such as Point()",
+                fix="Fields(pos=Rows(Point()), batch=Index())",
+            )
+
+
+@final
+@dataclass(frozen=True)
+class Index:
+    """The integer tensor (rows,) that names the sample of each row of the `Rows` fields beside it; it does not move."""
+
+
+@final
+@dataclass(frozen=True)
+class Factor:
+    """One part of a `Product` acts: `Factor(1, Point())` feels the second group only.
+
+    Args:
+        position: which factor, from 0.
+        action: how that factor's elements move the value.
+
+    Raises:
+        SymmetryError: on use, an element that has no such part.
+
+    """
+
+    position: int
+    action: Any
+
+    def __call__(self, g: Any, x: Any) -> Any:
+        """The action of that part of g."""
+        return self.action(self._part(g), x)
+
+    def lossless(self, g: Any, x: Tensor) -> Tensor:
+        """As the inner action says."""
+        return lossless(self.action, self._part(g), x)
+
+    def _part(self, g: Any) -> Any:
+        if type(g) is not tuple or not -len(g) <= self.position < len(g):
+            raise refuse(
+                f"{self!r} needs elements of a product with that many factors",
+                got=f"{type(g).__name__} of {len(g)}" if isinstance(g, tuple) else type(g).__name__,
+                expected=f"a tuple with a part number {self.position}",
+                fix="declare Product(first, second, ...) as the group",
+            )
+        return g[self.position]
+
+
+@final
+@dataclass(frozen=True, init=False)
+class Chain:
+    """Actions that commute, one after the other: `Chain(Factor(0, Nodes()), Factor(1, Point()))` for relabelled points.
+
+    Args:
+        actions: one or more; the law g·(h·x) = (gh)·x holds where they commute.
+
+    Raises:
+        SymmetryError: no actions.
+
+    """
+
+    actions: tuple[Any, ...]
+
+    def __init__(self, *actions: Any) -> None:
+        if not actions:
+            raise refuse(
+                "Chain needs actions", got="none", expected="one or more", fix="Chain(Factor(0, Nodes()), ...)"
+            )
+        object.__setattr__(self, "actions", actions)
+
+    def __call__(self, g: Any, x: Any) -> Any:
+        """All of them, the first first."""
+        for action in self.actions:
+            x = action(g, x)
+        return x
+
+    def lossless(self, g: Any, x: Tensor) -> Tensor:
+        """Whether all of them are."""
+        told = always(g)
+        for action in self.actions:
+            told = told & lossless(action, g, x)
+        return told

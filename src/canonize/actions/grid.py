@@ -1,0 +1,164 @@
+"""Moving pixels and voxels: the one kernel behind `Image`, `Mask`, `VectorImage` and `Volume`.
+
+Coordinates: origin in the middle of the grid, x along the width to the right, y along the height upwards, z along the
+depth. A quarter turn of C(4) is then `torch.rot90(x, 1, (-2, -1))`. The content at p moves to g p: output(q) = input(g^-1 q).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from canonize.actions.base import fit, floating
+from canonize.errors import refuse
+from canonize.linalg import inverse_small, is_signed_permutation
+
+PADDINGS = ("zeros", "border", "reflection")
+
+
+def downward(matrix: Float[Tensor, "*batch d d"]) -> Float[Tensor, "*batch d d"]:
+    """The matrix in the basis of array axes, width first and height downwards: (x, y, z) with y turned over."""
+    flipped = matrix.clone()
+    flipped[..., 1, :] *= -1
+    flipped[..., :, 1] *= -1
+    return flipped
+
+
+def lossless_on(matrix: Float[Tensor, "*batch d d"], sizes: tuple[int, ...]) -> Bool[Tensor, "*batch"]:
+    """Whether each element maps the grid of the given sizes, (height, width) or (depth, height, width), onto itself."""
+    return is_signed_permutation(matrix) & ~_swaps_unequal(matrix, sizes)
+
+
+def _swaps_unequal(matrix: Tensor, sizes: tuple[int, ...]) -> Bool[Tensor, "*batch"]:
+    lengths = torch.tensor(sizes[::-1], device=matrix.device)
+    return ((matrix.abs() > 0.5) & (lengths[:, None] != lengths)).any(-1).any(-1)
+
+
+def refuse_swapped(action: Any, matrix: Tensor, sizes: tuple[int, ...]) -> None:
+    """Raise where a quarter turn would exchange axes of different length; costs nothing on a square grid.
+
+    Raises:
+        SymmetryError: it names the sizes and the way out.
+
+    """
+    if len(set(sizes)) == 1 or torch.compiler.is_compiling():
+        return
+    if bool((is_signed_permutation(matrix) & _swaps_unequal(matrix, sizes)).any()):
+        names = " x ".join(map(str, sizes))
+        raise refuse(
+            f"{action!r}: a quarter turn exchanges height and width, which differ here",
+            got=f"a grid of {names}",
+            expected=f"equal sizes, for example {' x '.join([str(max(sizes))] * len(sizes))}",
+            fix="pad to square first (torch.nn.functional.pad), or choose a group without quarter turns such as C(2) or D(2)",
+        )
+
+
+def move_grid(
+    action: Any, matrix: Float[Tensor, "*batch d d"], x: Tensor, *, interpolation: str, padding: str, fill: float = 0
+) -> Tensor:
+    """Move the content of a grid by each element.
+
+    Signed permutations only move entries (bit for bit, any dtype); other elements interpolate. A batch may mix both.
+
+    Args:
+        action: for messages.
+        matrix: (*batch, d, d), dimensionless.
+        x: (*batch, ..., *sizes) with d sizes; whatever is between is carried along.
+        interpolation: "bilinear", "bicubic" (d = 2) or "nearest".
+        padding: "zeros", "border" or "reflection", what stands outside the grid; "nearest" knows `fill` only.
+        fill: the value outside the grid for "nearest".
+
+    Raises:
+        SymmetryError: as `fit`, whole numbers where fractions are made, and unequal sizes under a quarter turn.
+
+    """
+    d, batch = matrix.shape[-1], matrix.shape[:-2]
+    x = fit(action, batch, x, d, matrix.device)
+    sizes = tuple(x.shape[-d:])
+    refuse_swapped(action, matrix, sizes)
+    lead = x.shape[: len(batch)]
+    flat = x.reshape(lead.numel(), x.shape[len(batch) : -d].numel(), *sizes)
+    turns = matrix.expand(*lead, d, d).reshape(lead.numel(), d, d)
+    return _move(action, turns, flat, interpolation, padding, fill).reshape(x.shape)
+
+
+def _move(action: Any, turns: Tensor, flat: Tensor, interpolation: str, padding: str, fill: float) -> Tensor:
+    if flat.numel() == 0:
+        return flat.clone()
+    exact = lossless_on(turns, tuple(flat.shape[2:]))
+    if torch.compiler.is_compiling():
+        # A compiled graph cannot branch on values: do both and choose.
+        moved = _gather(flat, _permuted(turns, exact, tuple(flat.shape[2:])))
+        resampled = _resample(action, turns, flat, interpolation, padding, fill)
+        return torch.where(exact.reshape(-1, *(1,) * (flat.ndim - 1)), moved, resampled)
+    if bool(exact.all()):
+        return _gather(flat, _permuted(turns, exact, tuple(flat.shape[2:])))
+    if not bool(exact.any()):
+        return _resample(action, turns, flat, interpolation, padding, fill)
+    rows, others = exact.nonzero()[:, 0], (~exact).nonzero()[:, 0]
+    moved = _gather(flat[rows], _permuted(turns[rows], exact[rows], tuple(flat.shape[2:])))
+    resampled = _resample(action, turns[others], flat[others], interpolation, padding, fill)
+    order = torch.cat([rows, others]).argsort()
+    return torch.cat([moved, resampled])[order]
+
+
+def _gather(flat: Tensor, index: Int[Tensor, "b cells"]) -> Tensor:
+    cells = flat.flatten(2)
+    return cells.gather(2, index[:, None].expand(cells.shape)).reshape(flat.shape)
+
+
+def _permuted(turns: Tensor, exact: Bool[Tensor, " b"], sizes: tuple[int, ...]) -> Int[Tensor, "b cells"]:
+    """Where each cell comes from, in whole numbers throughout: twice the centred index is an integer for odd and even sizes."""
+    inverse = inverse_small(downward(turns)).round().flip(-1, -2).to(torch.int64)
+    unit = torch.eye(len(sizes), dtype=torch.int64, device=turns.device)
+    inverse = torch.where(exact[:, None, None], inverse, unit)
+    strides = [1] * len(sizes)
+    for axis in range(len(sizes) - 2, -1, -1):
+        strides[axis] = strides[axis + 1] * sizes[axis + 1]
+    weights = (torch.tensor(strides, device=turns.device)[:, None] * inverse).sum(1)
+    total = torch.tensor(
+        sum(stride * (size - 1) for stride, size in zip(strides, sizes, strict=True)), device=turns.device
+    )
+    for axis, size in enumerate(sizes):
+        centred = 2 * torch.arange(size, device=turns.device) - (size - 1)
+        step = weights[:, axis].reshape(-1, *(1,) * len(sizes)) * centred.reshape(-1, *(1,) * (len(sizes) - 1 - axis))
+        total = total + step
+    return torch.div(total, 2, rounding_mode="floor").flatten(1)
+
+
+def _theta(turns: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """g^-1 in the coordinates of `affine_grid`, where each axis runs from -1 to 1 whatever its length."""
+    lengths = torch.tensor(sizes[::-1], dtype=turns.dtype, device=turns.device)
+    inverse = inverse_small(downward(turns)) * lengths / lengths[:, None]
+    return torch.cat([inverse, torch.zeros_like(inverse[..., :1])], -1)
+
+
+def _resample(action: Any, turns: Tensor, flat: Tensor, interpolation: str, padding: str, fill: float) -> Tensor:
+    sizes = tuple(flat.shape[2:])
+    if interpolation == "nearest":
+        return _nearest(turns, flat, fill)
+    floating(action, flat)
+    dtype = flat.dtype if flat.dtype == torch.float64 else torch.float32
+    theta = _theta(turns.to(torch.float64), sizes).to(dtype)
+    grid = F.affine_grid(theta, [len(flat), 1, *sizes], align_corners=False)
+    moved = F.grid_sample(flat.to(dtype), grid, mode=interpolation, padding_mode=padding, align_corners=False)
+    return moved.to(flat.dtype)
+
+
+def _nearest(turns: Tensor, flat: Tensor, fill: float) -> Tensor:
+    """The nearest cell, by index, so that labels of any dtype are moved and never computed with."""
+    sizes = tuple(flat.shape[2:])
+    grid = F.affine_grid(_theta(turns.to(torch.float64), sizes), [len(flat), 1, *sizes], align_corners=False)
+    index = torch.zeros(grid.shape[:-1], dtype=torch.int64, device=flat.device)
+    inside = torch.ones_like(index, dtype=torch.bool)
+    for axis, size in enumerate(sizes):
+        cell = torch.floor((grid[..., len(sizes) - 1 - axis] + 1) * size / 2).to(torch.int64)
+        inside &= (cell >= 0) & (cell < size)
+        index = index * size + cell.clamp(0, size - 1)
+    return torch.where(
+        inside[:, None], _gather(flat, index.flatten(1)), torch.as_tensor(fill, dtype=flat.dtype, device=flat.device)
+    )

@@ -1,0 +1,173 @@
+"""Images, label masks, vector images and volumes: values on a grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, final
+
+from jaxtyping import Bool
+from torch import Tensor
+
+from canonize.actions.base import fit, floating, matrix_of
+from canonize.actions.grid import PADDINGS, downward, lossless_on, move_grid
+from canonize.actions.linear import along_axes
+from canonize.errors import refuse
+
+Padding = Literal["zeros", "border", "reflection"]
+Interpolation = Literal["bilinear", "bicubic", "nearest"]
+
+
+@final
+@dataclass(frozen=True)
+class Image:
+    """An image whose content turns about the middle; a quarter turn of C(4) is `torch.rot90(x, 1, (-2, -1))`.
+
+    Quarter turns and flips of a square grid (and flips and half turns of any grid) are lossless: entries move, bit for bit.
+    All other elements are resampled.
+
+    Args:
+        padding: what stands outside the image where it is resampled: "zeros", "border" or "reflection".
+        interpolation: "bilinear", "bicubic" or "nearest".
+
+    Values: (*batch, ..., height, width), usually (batch, channels, height, width); any dtype where nothing is resampled.
+
+    Raises:
+        SymmetryError: a quarter turn of an image that is not square, whole numbers that would be resampled, too few
+            axes, elements that are not 2 x 2 matrices.
+
+    """
+
+    padding: Padding = "zeros"
+    interpolation: Interpolation = "bilinear"
+
+    def __post_init__(self) -> None:
+        _choices(self, ("bilinear", "bicubic", "nearest"))
+
+    def __call__(self, g: Any, x: Tensor) -> Tensor:
+        """The turned image, of the shape of x."""
+        matrix = matrix_of(self, _unshifted(self, g), 2)
+        return move_grid(self, matrix, x, interpolation=self.interpolation, padding=self.padding)
+
+    def lossless(self, g: Any, x: Tensor) -> Bool[Tensor, "*batch"]:
+        """Whether each element only moves entries of x."""
+        return lossless_on(matrix_of(self, g, 2), tuple(x.shape[-2:]))
+
+
+@final
+@dataclass(frozen=True)
+class Mask:
+    """Labels on a grid: moved, never mixed. Resampled elements take the nearest label.
+
+    Args:
+        fill: the label that stands outside the grid.
+
+    Values: (*batch, ..., height, width), any dtype.
+
+    Raises:
+        SymmetryError: as for `Image`.
+
+    """
+
+    fill: float = 0
+
+    def __call__(self, g: Any, x: Tensor) -> Tensor:
+        """The turned mask, of the shape and dtype of x."""
+        matrix = matrix_of(self, _unshifted(self, g), 2)
+        return move_grid(self, matrix, x, interpolation="nearest", padding="zeros", fill=self.fill)
+
+    def lossless(self, g: Any, x: Tensor) -> Bool[Tensor, "*batch"]:
+        """Whether each element only moves entries of x."""
+        return lossless_on(matrix_of(self, g, 2), tuple(x.shape[-2:]))
+
+
+@final
+@dataclass(frozen=True)
+class VectorImage:
+    """An image of vectors, such as optical flow: the picture turns, and the two channels turn as a vector too.
+
+    Values: (*batch, ..., 2, height, width), floating point; channel 0 points to the right, channel 1 downwards (as
+    optical flow in pixels does), in any unit.
+
+    Args and raises: as for `Image`; and a channel axis that is not 2.
+    """
+
+    padding: Padding = "zeros"
+    interpolation: Interpolation = "bilinear"
+
+    def __post_init__(self) -> None:
+        _choices(self, ("bilinear", "bicubic", "nearest"))
+
+    def __call__(self, g: Any, x: Tensor) -> Tensor:
+        """The turned field, of the shape of x."""
+        matrix = matrix_of(self, _unshifted(self, g), 2)
+        x = floating(self, fit(self, matrix.shape[:-2], x, 3, matrix.device))
+        if x.shape[-3] != 2:
+            raise refuse(
+                "VectorImage needs two channels",
+                got=f"shape {tuple(x.shape)}, so {x.shape[-3]} channels",
+                expected="(batch, 2, height, width): right and down",
+                fix="use Image() for channels that do not turn, or split the tensor into fields",
+            )
+        moved = move_grid(self, matrix, x, interpolation=self.interpolation, padding=self.padding)
+        return along_axes(self, downward(matrix), moved.movedim(-3, -1), rank=1).movedim(-1, -3)
+
+    def lossless(self, g: Any, x: Tensor) -> Bool[Tensor, "*batch"]:
+        """Whether each element only moves entries of x, up to their sign."""
+        return lossless_on(matrix_of(self, g, 2), tuple(x.shape[-2:]))
+
+
+@final
+@dataclass(frozen=True)
+class Volume:
+    """A volume whose content turns about the middle: x along the width, y along the height upwards, z along the depth.
+
+    Octahedral elements on a cube are lossless; all others are resampled (trilinear for "bilinear").
+
+    Values: (*batch, ..., depth, height, width), usually (batch, channels, depth, height, width).
+
+    Args and raises: as for `Image`, with 3 x 3 matrices; interpolation "bilinear" or "nearest".
+    """
+
+    padding: Padding = "zeros"
+    interpolation: Literal["bilinear", "nearest"] = "bilinear"
+
+    def __post_init__(self) -> None:
+        _choices(self, ("bilinear", "nearest"))
+
+    def __call__(self, g: Any, x: Tensor) -> Tensor:
+        """The turned volume, of the shape of x."""
+        matrix = matrix_of(self, _unshifted(self, g), 3)
+        return move_grid(self, matrix, x, interpolation=self.interpolation, padding=self.padding)
+
+    def lossless(self, g: Any, x: Tensor) -> Bool[Tensor, "*batch"]:
+        """Whether each element only moves entries of x."""
+        return lossless_on(matrix_of(self, g, 3), tuple(x.shape[-3:]))
+
+
+def _unshifted(action: Any, g: Any) -> Any:
+    """`g` where it is a plain matrix: a shift has no defined unit on a grid of pixels."""
+    if isinstance(g, tuple):
+        raise refuse(
+            f"{action!r} turns a grid about its middle and cannot shift it",
+            got=f"elements of type {type(g).__name__}",
+            expected="plain matrices, as C(n), D(n), SO(2), O(2) or Octahedral() have",
+            fix="take the group without translations, or Factor(i, action) to pick one part of a product",
+        )
+    return g
+
+
+def _choices(action: Any, interpolations: tuple[str, ...]) -> None:
+    if action.padding not in PADDINGS:
+        raise refuse(
+            f"{type(action).__name__} does not know this padding",
+            got=repr(action.padding),
+            expected=", ".join(map(repr, PADDINGS)),
+            fix=f"{type(action).__name__}(padding='zeros')",
+        )
+    if action.interpolation not in interpolations:
+        raise refuse(
+            f"{type(action).__name__} does not know this interpolation",
+            got=repr(action.interpolation),
+            expected=", ".join(map(repr, interpolations)),
+            fix=f"{type(action).__name__}(interpolation='bilinear')",
+        )

@@ -1,0 +1,109 @@
+"""Scalars, vectors, points and tensors: values that matrices act on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor as Array
+
+from canonize.actions.base import fit, floating, matrix_of
+from canonize.errors import refuse
+from canonize.groups import Rigid
+
+
+@final
+@dataclass(frozen=True)
+class Scalar:
+    """A value that no element moves, with the batch in front: logits, energies, atomic numbers. Any shape and dtype."""
+
+    def __call__(self, g: Any, x: Any) -> Any:
+        """x, unchanged."""
+        return x
+
+
+@final
+@dataclass(frozen=True)
+class Vector:
+    """A direction that turns and does not feel shifts: velocity, force, a normal, the rows of a crystal's cell.
+
+    Values: (*batch, ..., n), floating point, any unit; n is the dimension of the group. Under a `Rigid` motion only the
+    linear part acts.
+
+    Raises:
+        SymmetryError: a last axis that is not n, whole numbers, or elements without a matrix.
+
+    """
+
+    def __call__(self, g: Any, x: Array) -> Array:
+        """G x for each vector, of the shape of x."""
+        return along_axes(self, matrix_of(self, g), x, rank=1)
+
+
+@final
+@dataclass(frozen=True)
+class Point:
+    """A position that turns and shifts. Values, errors: as for `Vector`; under plain matrices a point moves as a vector."""
+
+    def __call__(self, g: Any, x: Array) -> Array:
+        """Linear x + shift for each point, of the shape of x."""
+        matrix = matrix_of(self, g)
+        moved = along_axes(self, matrix, x, rank=1)
+        if not isinstance(g, Rigid):
+            return moved
+        middle = moved.ndim - matrix.ndim + 1
+        return moved + g.shift.to(moved.dtype).reshape(*g.shift.shape[:-1], *(1,) * middle, g.shift.shape[-1])
+
+
+@final
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor of the given rank: each of the last `rank` axes turns (stress and polarisability have rank 2).
+
+    Args:
+        rank: number of axes, at least 0.
+        odd: whether reflections also change the sign (the factor det g): `Tensor(1, odd=True)` is a pseudovector such as
+            a torque or a magnetic field, `Tensor(0, odd=True)` a pseudoscalar.
+
+    Values: (*batch, ..., n, ..., n) with `rank` axes of size n, floating point.
+
+    Raises:
+        SymmetryError: a negative rank, and as for `Vector`.
+
+    """
+
+    rank: int
+    odd: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.rank, int) or self.rank < 0:
+            raise refuse("Tensor needs a rank", got=repr(self.rank), expected="a whole number >= 0", fix="Tensor(2)")
+
+    def __call__(self, g: Any, x: Array) -> Array:
+        """The moved tensor, of the shape of x."""
+        matrix = matrix_of(self, g)
+        moved = along_axes(self, matrix, x, rank=self.rank)
+        if not self.odd:
+            return moved
+        sign = torch.where(torch.linalg.det(matrix) < 0, -1.0, 1.0).to(moved.dtype)
+        return moved * sign.reshape(*sign.shape, *(1,) * (moved.ndim - sign.ndim))
+
+
+def along_axes(action: Any, matrix: Array, x: Array, *, rank: int) -> Array:
+    """Multiply each of the last `rank` axes of `x` by the matrices, (*batch, n, n); batch and middle axes are carried along."""
+    n, batch = matrix.shape[-1], matrix.shape[:-2]
+    x = floating(action, fit(action, batch, x, rank, matrix.device))
+    if rank and any(size != n for size in x.shape[x.ndim - rank :]):
+        raise refuse(
+            f"{action!r}: the value does not have the dimension of the group",
+            got=f"shape {tuple(x.shape)}, so components {tuple(x.shape[x.ndim - rank :])}",
+            expected=f"the last {'axis' if rank == 1 else f'{rank} axes'} of size {n}",
+            fix=f"put the {n} components last, or declare another group or action",
+        )
+    matrix = matrix.to(x.dtype)
+    for axis in range(x.ndim - rank, x.ndim):
+        rows = x.movedim(axis, -1)
+        lead, middle = rows.shape[: len(batch)], rows.shape[len(batch) : -1].numel()
+        x = (rows.reshape(*lead, middle, n) @ matrix.mT).reshape(rows.shape).movedim(-1, axis)
+    return x

@@ -1,0 +1,162 @@
+"""What a frame is, and what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, final, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from canonize._tree import map_tensors, tensors
+from canonize.actions import Scalar
+from canonize.actions.trees import at, batch_of
+from canonize.errors import refuse
+from canonize.symmetry import Symmetry
+
+Stabilizer = Callable[[Any, Tensor, "Tensor | None"], Tensor]
+"""`(action, output, index of rows) -> output`: the mean of an output over the elements that fix the canonical input."""
+
+
+@final
+@dataclass(frozen=True)
+class Poses:
+    """How each sample of a batch stands: k group elements a sample, with weights.
+
+    Attributes:
+        elements: (k, batch, *element); x = element · canonical input.
+        weights: (k, batch), dimensionless, at least 0, summing to one over k.
+        margin: (batch,), dimensionless, at least 0: how far the input is from a tie between different canonical inputs;
+            0 is a tie. None where the frame does not know it.
+        stabilizer: for k = 1, the mean of an output over the elements that fix the canonical input (see `Stabilizer`);
+            None where only the identity does, or where outputs are to be left as they come.
+
+    Raises:
+        SymmetryError: shapes that do not fit together, no poses.
+
+    """
+
+    elements: Any
+    weights: Tensor
+    margin: Tensor | None = None
+    stabilizer: Stabilizer | None = None
+
+    def __post_init__(self) -> None:
+        shape = self.weights.shape
+        parts = tensors(self.elements)
+        if self.weights.ndim != 2 or shape[0] < 1 or not parts or any(part.shape[:2] != shape for part in parts):
+            raise refuse(
+                "Poses: the shapes do not fit together",
+                got=f"weights {tuple(shape)}, elements {[tuple(part.shape) for part in parts]}",
+                expected="weights (k, batch) with k >= 1 and elements (k, batch, *element)",
+                fix="for one pose a sample: Poses(g[None], torch.ones(1, len(g)))",
+            )
+        if self.margin is not None and self.margin.shape != shape[1:]:
+            raise refuse(
+                "Poses: the margin does not fit",
+                got=f"shape {tuple(self.margin.shape)}",
+                expected=f"(batch,) = {tuple(shape[1:])}",
+                fix="one number a sample, or None",
+            )
+        if self.stabilizer is not None and shape[0] != 1:
+            raise refuse(
+                "Poses: a stabilizer goes with one pose a sample",
+                got=f"{shape[0]} poses",
+                expected="k = 1, or stabilizer=None",
+                fix="list the elements of the stabilizer among the poses",
+            )
+
+    @property
+    def count(self) -> int:
+        """k, the number of poses a sample, those of weight zero included."""
+        return int(self.weights.shape[0])
+
+
+@runtime_checkable
+class Frame(Protocol):
+    """How poses are chosen: a function; nobody has to inherit from this class. An `nn.Module` where it has parameters.
+
+    It must obey frame(h · x) = h · frame(x) as a weighted set, which `canonize.testing.check_frame` checks.
+    """
+
+    def __call__(self, symmetry: Symmetry, inputs: Any, *, generator: torch.Generator | None = None) -> Poses:
+        """The poses of a batch of inputs; `generator` feeds every random draw."""
+        ...
+
+
+def one_each(group: Any, inputs: Any, symmetry: Symmetry) -> tuple[Any, int]:
+    """All elements of a finite group in the dtype and on the device of the inputs, and the batch size.
+
+    Raises:
+        SymmetryError: a group that does not list its elements.
+
+    """
+    batch, dtype, device = batch_of(symmetry.inputs, inputs)
+    if not hasattr(group, "elements"):
+        raise refuse(
+            f"{group!r} has no list of elements",
+            got="an infinite group, or one without the method elements()",
+            expected="a finite group such as C(4), D(4), Octahedral()",
+            fix="use a finite subgroup, or Sampled(k), which draws k random elements",
+        )
+    return group.elements(dtype=dtype, device=device), batch
+
+
+def over_batch(elements: Any, batch: int) -> Any:
+    """Elements (k, *element) as (k, batch, *element), the same for each sample."""
+    return map_tensors(lambda t: t[:, None].expand(t.shape[0], batch, *t.shape[1:]), elements)
+
+
+def flat(elements: Any) -> Any:
+    """Elements (k, batch, *element) as (k * batch, *element)."""
+    return map_tensors(lambda t: t.flatten(0, 1), elements)
+
+
+@final
+@dataclass(frozen=True)
+class Coset:
+    """A stabilizer given by its elements, for those samples that have one beyond the identity.
+
+    Attributes:
+        samples: (m,), int64: which samples of the batch.
+        elements: (s, m, *element): they fix the canonical input of their sample.
+        active: (s, m), bool: which of the s entries count; at least one a sample.
+
+    """
+
+    samples: Tensor
+    elements: Any
+    active: Tensor
+
+    def __call__(self, action: Any, output: Tensor, index: Tensor | None) -> Tensor:
+        """The mean of s · output over the stabilizer; for labels, the commonest one (the smallest of several)."""
+        if isinstance(action, Scalar):
+            return output
+        rows = torch.isin(index, self.samples).nonzero()[:, 0] if index is not None else self.samples
+        if index is not None:
+            size = int(torch.cat([index, self.samples]).max()) + 1
+            place = torch.zeros(size, dtype=torch.int64, device=index.device)
+            place[self.samples] = torch.arange(len(self.samples), device=index.device)
+            owner = place[index[rows]]
+        else:
+            owner = torch.arange(len(self.samples), device=self.samples.device)
+        part = output[rows]
+        turned = torch.stack(
+            [action(at(self.elements, (position, owner)), part) for position in range(self.active.shape[0])]
+        )
+        active = self.active[:, owner].reshape(len(turned), len(rows), *(1,) * (part.ndim - 1))
+        if part.is_floating_point() or part.is_complex():
+            mean = torch.where(active, turned, 0).sum(0) / active.sum(0)
+        else:
+            mean = _vote(turned, active)
+        return output.index_copy(0, rows, mean.to(output.dtype))
+
+
+def _vote(labels: Tensor, active: Tensor) -> Tensor:
+    """The commonest label along the first axis, the smallest of several; a symmetric function of the active entries."""
+    votes = torch.stack([((labels == label) & active).sum(0) for label in labels])
+    votes = torch.where(active, votes, -1)
+    best = votes == votes.amax(0)
+    wide = labels.to(torch.int64)
+    return torch.where(best, wide, torch.iinfo(torch.int64).max).amin(0)

@@ -1,0 +1,34 @@
+"""The frame that is used where none is named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from canonize._tree import spec_leaves
+from canonize.actions import Nodes, Pairs
+from canonize.errors import refuse
+from canonize.frames.average import Average
+from canonize.frames.sort import Sorted
+from canonize.groups import S, order
+from canonize.symmetry import Symmetry
+
+
+def default_frame(symmetry: Symmetry) -> Any:
+    """The frame that is exact for the claim and needs nothing else: `Sorted` for sets, `Average` for finite groups.
+
+    Raises:
+        SymmetryError: an infinite group, for which no exact frame exists without further choices.
+
+    """
+    leaves = spec_leaves(symmetry.inputs)
+    sets = any(isinstance(leaf, Nodes) for leaf in leaves) and not any(isinstance(leaf, Pairs) for leaf in leaves)
+    if isinstance(symmetry.group, S) and sets:
+        return Sorted()
+    if order(symmetry.group) is not None:
+        return Average()
+    raise refuse(
+        f"no frame is exact for {symmetry.group!r} without a choice of yours",
+        got="an infinite group and no frame",
+        expected="frame=..., or a finite group",
+        fix="frame=Sampled(16) averages over random elements; or take a finite subgroup: C(8) in SO(2), Octahedral() in SO(3)",
+    )

@@ -1,0 +1,63 @@
+"""Energies that come from the model itself: no training, |G| more model calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from canonize._tree import describe
+from canonize.errors import refuse
+
+
+@final
+@dataclass(frozen=True)
+class Confidence:
+    """Minus the largest class probability: the pose in which the model is surest of its answer.
+
+    The model is only called; it does not become part of the frame, so its weights are not stored twice.
+
+    Args:
+        model: returns logits (batch, classes), or a pair or object whose first part is.
+
+    Raises:
+        SymmetryError: logits of another shape.
+
+    """
+
+    model: Any
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+        """(batch,), from -1 to 0, dimensionless."""
+        return -_logits(self.model(*args, **kwargs), self).softmax(-1).amax(-1)
+
+
+@final
+@dataclass(frozen=True)
+class LogSumExp:
+    """Minus the logarithm of the summed exponentials of the logits: the free energy of the classifier.
+
+    Args and raises: as for `Confidence`.
+
+    Source: Grathwohl et al., arXiv 1912.03263.
+    """
+
+    model: Any
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+        """(batch,), any real number, in the unit of the logits."""
+        return -torch.logsumexp(_logits(self.model(*args, **kwargs), self), -1)
+
+
+def _logits(output: Any, energy: Any) -> Tensor:
+    logits = getattr(output, "logits", output[0] if isinstance(output, tuple) else output)
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or not logits.is_floating_point():
+        raise refuse(
+            f"{type(energy).__name__} needs a classifier",
+            got=describe(logits),
+            expected="logits (batch, classes), floating point",
+            fix="write the energy as a function of your model's output: Best(lambda x: ...)",
+        )
+    return logits

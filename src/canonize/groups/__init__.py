@@ -1,0 +1,28 @@
+"""What symmetries exist: finite groups of matrices, rotations and rigid motions, permutations, and products of them."""
+
+from canonize.groups.base import Group, Rigid, identity, order
+from canonize.groups.continuous import SE, SO, E, O, Translation
+from canonize.groups.finite import C, D, FiniteMatrixGroup, Generated, Icosahedral, Octahedral, generated_by
+from canonize.groups.permutation import S
+from canonize.groups.product import Product
+
+__all__ = [
+    "SE",
+    "SO",
+    "C",
+    "D",
+    "E",
+    "FiniteMatrixGroup",
+    "Generated",
+    "Group",
+    "Icosahedral",
+    "O",
+    "Octahedral",
+    "Product",
+    "Rigid",
+    "S",
+    "Translation",
+    "generated_by",
+    "identity",
+    "order",
+]

@@ -1,0 +1,133 @@
+"""The claim that every verb takes: a group, how it moves the inputs, and how it moves the outputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, final
+
+from canonize._tree import Node, describe, spec_leaves
+from canonize.actions import Index, Rows
+from canonize.errors import refuse
+
+
+@final
+class Keywords(dict[str, Any]):
+    """Actions of keyword arguments: `Keywords(pixel_values=Image())` declares a model called as `model(pixel_values=...)`."""
+
+    def __repr__(self) -> str:
+        return f"Keywords({', '.join(f'{name}={action!r}' for name, action in self.items())})"
+
+
+@final
+@dataclass(frozen=True)
+class Symmetry:
+    """The claim f(g · x) = g · f(x) for all g of a group.
+
+    Args:
+        group: the group, such as `C(4)`; anything with `sample`, `compose` and `inverse`.
+        inputs: tree of actions that mirrors what the model takes. One action for one argument; a tuple for several
+            positional arguments; `Keywords` for keyword arguments; dicts and `Fields` for structured values. `None`
+            leaves a value alone.
+        outputs: tree of actions that mirrors what the model returns. `Scalar()` makes the claim one of invariance.
+
+    Raises:
+        SymmetryError: something that is no group, or a leaf that is no action.
+
+    """
+
+    group: Any
+    inputs: Any
+    outputs: Any
+
+    def __post_init__(self) -> None:
+        missing = [name for name in ("sample", "compose", "inverse") if not callable(getattr(self.group, name, None))]
+        if missing or isinstance(self.group, type):
+            raise refuse(
+                "Symmetry needs a group first",
+                got=describe(self.group) + (f", without {', '.join(missing)}" if missing else ", a class"),
+                expected="an object with the methods sample, compose and inverse",
+                fix="Symmetry(C(4), inputs=Image(), outputs=Scalar())",
+            )
+        for side, tree in (("inputs", self.inputs), ("outputs", self.outputs)):
+            for leaf in spec_leaves(tree):
+                if isinstance(leaf, type) or not (leaf is None or isinstance(leaf, Index | Rows) or callable(leaf)):
+                    raise refuse(
+                        f"Symmetry: a leaf of {side} is no action",
+                        got=f"the class {leaf.__name__}" if isinstance(leaf, type) else describe(leaf),
+                        expected="an action such as Image(), a function (g, x) -> x, or None",
+                        fix=f"write {leaf.__name__}() with brackets" if isinstance(leaf, type) else f"{side}=Scalar()",
+                    )
+
+
+def collect(symmetry: Symmetry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The arguments of a call as the one value that `symmetry.inputs` mirrors.
+
+    Raises:
+        SymmetryError: arguments that were not declared, or too few of them; it shows how to declare them.
+
+    """
+    spec = symmetry.inputs
+    if isinstance(spec, Keywords):
+        if args:
+            raise _arity(symmetry, args, kwargs, "keyword arguments only", "name the arguments as declared")
+        return Keywords(kwargs)
+    if kwargs:
+        names = ", ".join(f"{name}=..." for name in kwargs)
+        raise _arity(
+            symmetry,
+            args,
+            kwargs,
+            "positional arguments only",
+            f"declare inputs=Keywords({names}), None for what stands still",
+        )
+    if isinstance(spec, tuple):
+        if len(args) != len(spec):
+            raise _arity(
+                symmetry,
+                args,
+                kwargs,
+                f"{len(spec)} positional arguments",
+                "declare one action for each argument of the model",
+            )
+        return args
+    if len(args) != 1:
+        fix = f"declare a tuple of {len(args)} actions, one for each argument; None for what stands still"
+        raise _arity(symmetry, args, kwargs, "one argument", fix)
+    return args[0]
+
+
+def call(model: Any, symmetry: Symmetry, value: Any) -> Any:
+    """`model` on a value in the way that `symmetry.inputs` declares: unpacked for tuples and for `Keywords`."""
+    if isinstance(symmetry.inputs, Keywords):
+        return model(**value)
+    if isinstance(symmetry.inputs, tuple):
+        return model(*value)
+    return model(value)
+
+
+def arguments(symmetry: Symmetry, value: Any) -> Any:
+    """`value` as it is to be handed to `call`, refused where it cannot be the arguments that `symmetry.inputs` declares.
+
+    Raises:
+        SymmetryError: the number or kind of arguments does not fit.
+
+    """
+    if isinstance(symmetry.inputs, Keywords):
+        if not isinstance(value, dict):
+            raise _arity(symmetry, (value,), {}, "a dict of the keyword arguments", "pass {name: value}")
+        return collect(symmetry, (), value)
+    if isinstance(symmetry.inputs, tuple):
+        return collect(symmetry, tuple(value) if isinstance(value, tuple | list) else (value,), {})
+    if isinstance(value, tuple) and not isinstance(symmetry.inputs, list | Node) and not hasattr(value, "_fields"):
+        return collect(symmetry, value, {})
+    return value
+
+
+def _arity(symmetry: Symmetry, args: tuple[Any, ...], kwargs: dict[str, Any], expected: str, fix: str) -> Exception:
+    came = [describe(arg) for arg in args] + [f"{name}={describe(arg)}" for name, arg in kwargs.items()]
+    return refuse(
+        "the arguments are not those that were declared: an input may have been forgotten",
+        got=f"{len(came)} arguments: {'; '.join(came) or 'none'}",
+        expected=f"{expected}, as in inputs={symmetry.inputs!r}",
+        fix=fix,
+    )
