@@ -1,6 +1,7 @@
 """canonize gives any model the symmetry of its problem, and proves that it has it."""
 
 from canonize import actions, frames, groups
+from canonize._version import __version__
 from canonize.actions import (
     Boxes,
     Chain,
@@ -20,6 +21,7 @@ from canonize.actions import (
     VectorImage,
     Volume,
 )
+from canonize.audit import Audit, accuracy, audit
 from canonize.errors import LawError, SymmetryError
 from canonize.frames import Average, Best, Confidence, LogSumExp, Poses, Sampled, Sorted, default_frame
 from canonize.groups import (
@@ -40,11 +42,10 @@ from canonize.groups import (
 from canonize.symmetrize import Symmetrized, symmetrize
 from canonize.symmetry import Keywords, Symmetry
 
-__version__ = "0.1.0"
-
 __all__ = [
     "SE",
     "SO",
+    "Audit",
     "Average",
     "Best",
     "Boxes",
@@ -85,7 +86,9 @@ __all__ = [
     "VectorImage",
     "Volume",
     "__version__",
+    "accuracy",
     "actions",
+    "audit",
     "default_frame",
     "frames",
     "generated_by",

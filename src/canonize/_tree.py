@@ -238,3 +238,15 @@ def _mismatch(spec: Any, value: Any, path: str) -> SymmetryError:
         expected=f"a {type(spec).__name__}{size}, as in the declaration {spec!r}",
         fix="make the tree of actions mirror the value: one action for each tensor, None for what stands still",
     )
+
+
+def brief(value: Any) -> str:
+    """A dataclass as one would write it: fields without a default by position, the others by name where they differ."""
+    words = []
+    for field in dataclasses.fields(value):
+        part = getattr(value, field.name)
+        if field.default is dataclasses.MISSING:
+            words.append(repr(part))
+        elif part != field.default:
+            words.append(f"{field.name}={part!r}")
+    return f"{type(value).__name__}({', '.join(words)})"

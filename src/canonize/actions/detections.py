@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from canonize._tree import brief
 from canonize.actions.base import fit, floating, matrix_of
 from canonize.actions.grid import downward, lossless_on, refuse_swapped
 from canonize.actions.linear import along_axes
@@ -16,7 +17,7 @@ from canonize.errors import refuse
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Boxes:
     """Axis-parallel boxes (left, top, right, bottom) in pixels, on an image of `size`; the image covers 0..width, 0..height.
 
@@ -32,6 +33,8 @@ class Boxes:
         SymmetryError: a last axis that is not 4, a quarter turn where height and width differ, whole numbers, bad size.
 
     """
+
+    __repr__ = brief
 
     size: tuple[int, int]
 
@@ -57,7 +60,7 @@ class Boxes:
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Keypoints:
     """Points (column, row) in pixels, on an image of `size`; whole numbers are the middles of pixels.
 
@@ -72,6 +75,8 @@ class Keypoints:
         SymmetryError: a last axis that is not 2, a quarter turn where height and width differ, whole numbers, bad size.
 
     """
+
+    __repr__ = brief
 
     size: tuple[int, int]
 

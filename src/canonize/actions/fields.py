@@ -8,7 +8,7 @@ from typing import Any, final
 
 from torch import Tensor
 
-from canonize._tree import Node
+from canonize._tree import Node, brief
 from canonize.actions.base import always, lossless
 from canonize.errors import refuse
 
@@ -47,7 +47,7 @@ class Fields(Node):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Rows:
     """Rows of many samples in one tensor, (rows, ...): each row moves with the element of the sample that it belongs to.
 
@@ -60,6 +60,8 @@ class Rows:
         SymmetryError: what it wraps is not one action.
 
     """
+
+    __repr__ = brief
 
     action: Any
 
@@ -80,7 +82,7 @@ class Index:
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Factor:
     """One part of a `Product` acts: `Factor(1, Point())` feels the second group only.
 
@@ -92,6 +94,8 @@ class Factor:
         SymmetryError: on use, an element that has no such part.
 
     """
+
+    __repr__ = brief
 
     position: int
     action: Any
@@ -116,7 +120,7 @@ class Factor:
 
 
 @final
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True, init=False, repr=False)
 class Chain:
     """Actions that commute, one after the other: `Chain(Factor(0, Nodes()), Factor(1, Point()))` for relabelled points.
 
@@ -136,6 +140,9 @@ class Chain:
                 "Chain needs actions", got="none", expected="one or more", fix="Chain(Factor(0, Nodes()), ...)"
             )
         object.__setattr__(self, "actions", actions)
+
+    def __repr__(self) -> str:
+        return f"Chain({', '.join(map(repr, self.actions))})"
 
     def __call__(self, g: Any, x: Any) -> Any:
         """All of them, the first first."""

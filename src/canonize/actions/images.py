@@ -8,6 +8,7 @@ from typing import Any, Literal, final
 from jaxtyping import Bool
 from torch import Tensor
 
+from canonize._tree import brief
 from canonize.actions.base import fit, floating, matrix_of
 from canonize.actions.grid import PADDINGS, downward, lossless_on, move_grid
 from canonize.actions.linear import along_axes
@@ -18,7 +19,7 @@ Interpolation = Literal["bilinear", "bicubic", "nearest"]
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Image:
     """An image whose content turns about the middle; a quarter turn of C(4) is `torch.rot90(x, 1, (-2, -1))`.
 
@@ -37,6 +38,8 @@ class Image:
 
     """
 
+    __repr__ = brief
+
     padding: Padding = "zeros"
     interpolation: Interpolation = "bilinear"
 
@@ -54,7 +57,7 @@ class Image:
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Mask:
     """Labels on a grid: moved, never mixed. Resampled elements take the nearest label.
 
@@ -67,6 +70,8 @@ class Mask:
         SymmetryError: as for `Image`.
 
     """
+
+    __repr__ = brief
 
     fill: float = 0
 
@@ -81,7 +86,7 @@ class Mask:
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class VectorImage:
     """An image of vectors, such as optical flow: the picture turns, and the two channels turn as a vector too.
 
@@ -90,6 +95,8 @@ class VectorImage:
 
     Args and raises: as for `Image`; and a channel axis that is not 2.
     """
+
+    __repr__ = brief
 
     padding: Padding = "zeros"
     interpolation: Interpolation = "bilinear"
@@ -117,7 +124,7 @@ class VectorImage:
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Volume:
     """A volume whose content turns about the middle: x along the width, y along the height upwards, z along the depth.
 
@@ -127,6 +134,8 @@ class Volume:
 
     Args and raises: as for `Image`, with 3 x 3 matrices; interpolation "bilinear" or "nearest".
     """
+
+    __repr__ = brief
 
     padding: Padding = "zeros"
     interpolation: Literal["bilinear", "nearest"] = "bilinear"

@@ -8,6 +8,7 @@ from typing import Any, final
 import torch
 from torch import Tensor as Array
 
+from canonize._tree import brief
 from canonize.actions.base import fit, floating, matrix_of
 from canonize.errors import refuse
 from canonize.groups import Rigid
@@ -57,7 +58,7 @@ class Point:
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Tensor:
     """A tensor of the given rank: each of the last `rank` axes turns (stress and polarisability have rank 2).
 
@@ -72,6 +73,8 @@ class Tensor:
         SymmetryError: a negative rank, and as for `Vector`.
 
     """
+
+    __repr__ = brief
 
     rank: int
     odd: bool = False

@@ -7,6 +7,7 @@ from typing import Any, final
 
 import torch
 
+from canonize._tree import brief
 from canonize.actions.trees import batch_of
 from canonize.errors import refuse
 from canonize.frames.base import Poses, one_each, over_batch
@@ -35,7 +36,7 @@ class Average:
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sampled:
     """Random elements with equal weights, drawn anew for each sample and call: an unbiased estimate of the group average.
 
@@ -48,6 +49,8 @@ class Sampled:
         SymmetryError: count < 1.
 
     """
+
+    __repr__ = brief
 
     count: int
 

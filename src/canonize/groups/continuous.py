@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from canonize._tree import brief
 from canonize.errors import refuse
 from canonize.groups.base import Rigid, Shape, batch_shape
 from canonize.linalg import haar_orthogonal
@@ -66,7 +67,7 @@ class _Orthogonal:
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SO(_Orthogonal):
     """Rotations of n-dimensional space.
 
@@ -75,12 +76,14 @@ class SO(_Orthogonal):
 
     """
 
+    __repr__ = brief
+
     n: int
     special = True
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class O(_Orthogonal):  # noqa: E742 - the field writes O(n)
     """Rotations and reflections of n-dimensional space.
 
@@ -88,6 +91,8 @@ class O(_Orthogonal):  # noqa: E742 - the field writes O(n)
         SymmetryError: n < 1.
 
     """
+
+    __repr__ = brief
 
     n: int
     special = False
@@ -164,7 +169,7 @@ class _RigidMotions:
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Translation(_RigidMotions):
     """Shifts of n-dimensional space, as `Rigid` motions whose linear part is the unit matrix.
 
@@ -177,6 +182,8 @@ class Translation(_RigidMotions):
 
     """
 
+    __repr__ = brief
+
     n: int
     scale: float = 1.0
 
@@ -185,9 +192,11 @@ class Translation(_RigidMotions):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SE(_RigidMotions):
     """Rotations and shifts of n-dimensional space. Arguments and errors as for `Translation`."""
+
+    __repr__ = brief
 
     n: int
     scale: float = 1.0
@@ -197,9 +206,11 @@ class SE(_RigidMotions):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class E(_RigidMotions):
     """Rotations, reflections and shifts of n-dimensional space. Arguments and errors as for `Translation`."""
+
+    __repr__ = brief
 
     n: int
     scale: float = 1.0

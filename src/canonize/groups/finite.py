@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from canonize._tree import brief
 from canonize.errors import refuse
 from canonize.groups.base import Shape, batch_shape
 from canonize.linalg import inverse_small, uniform_integers
@@ -84,7 +85,7 @@ class FiniteMatrixGroup:
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class C(FiniteMatrixGroup):
     """The n rotations of the plane by multiples of 360/n degrees, counter-clockwise for x to the right and y up.
 
@@ -94,6 +95,8 @@ class C(FiniteMatrixGroup):
         SymmetryError: n < 1.
 
     """
+
+    __repr__ = brief
 
     n: int
 
@@ -106,7 +109,7 @@ class C(FiniteMatrixGroup):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class D(FiniteMatrixGroup):
     """The 2n rotations and reflections of the plane that keep a regular n-gon; the first reflection turns x into -x.
 
@@ -114,6 +117,8 @@ class D(FiniteMatrixGroup):
         SymmetryError: n < 1.
 
     """
+
+    __repr__ = brief
 
     n: int
 
@@ -127,12 +132,14 @@ class D(FiniteMatrixGroup):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Octahedral(FiniteMatrixGroup):
     """The 24 rotations of the cube with its faces on the axes; with `reflections`, all 48 signed permutations.
 
     Every entry is -1, 0 or 1 exactly.
     """
+
+    __repr__ = brief
 
     reflections: bool = False
 
@@ -144,12 +151,14 @@ class Octahedral(FiniteMatrixGroup):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Icosahedral(FiniteMatrixGroup):
     """The 60 rotations of the icosahedron with vertices (0, +-1, +-golden ratio) and cyclic; 120 with `reflections`.
 
     Entries are rounded to the exact values 0, 1/2, 1, phi/2 and (phi - 1)/2 with either sign, phi being the golden ratio.
     """
+
+    __repr__ = brief
 
     reflections: bool = False
 

@@ -11,12 +11,13 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from canonize._tree import brief
 from canonize.errors import refuse
 from canonize.groups.base import Shape, batch_shape
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class S:
     """All permutations of n things; an element g is an integer tensor (*batch, n) that sends i to g[i].
 
@@ -24,6 +25,8 @@ class S:
         SymmetryError: n < 0; `elements` for n > 8, where there are more than 40,320.
 
     """
+
+    __repr__ = brief
 
     n: int
     haar = True

@@ -14,7 +14,7 @@ from canonize.groups.base import Group, Shape, identity, leading, order
 
 
 @final
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True, init=False, repr=False)
 class Product:
     """The direct product of groups; its elements are tuples with one element of each.
 
@@ -32,6 +32,9 @@ class Product:
         if not factors:
             raise refuse("Product needs factors", got="none", expected="one group or more", fix="Product(S(5), O(3))")
         object.__setattr__(self, "factors", factors)
+
+    def __repr__(self) -> str:
+        return f"Product({', '.join(map(repr, self.factors))})"
 
     @property
     def haar(self) -> bool:
