@@ -34,7 +34,8 @@ def plane_angles(matrix: Tensor) -> Tensor:
     sign = torch.where(mirrored(matrix), -1.0, 1.0)
     angle = torch.rad2deg(torch.atan2(sign * matrix[..., 1, 0], sign * matrix[..., 0, 0])) % 360
     # Rounding may leave 359.99999 for the identity.
-    return torch.where((angle - angle.round()).abs() < 1e-3, angle.round(), angle) % 360
+    # Rounding may also leave -0.0, which prints as such.
+    return torch.where((angle - angle.round()).abs() < 1e-3, angle.round(), angle) % 360 + 0.0
 
 
 def turn_angles(matrix: Tensor) -> Tensor:

@@ -178,7 +178,17 @@ def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
     Returns:
         (batch,) float64.
 
+    Raises:
+        SymmetryError: outputs that are no logits, or targets that are no class numbers.
     """
+    fits = isinstance(outputs, Tensor) and outputs.ndim == 2 and targets.shape == outputs.shape[:1]
+    if not fits or targets.is_floating_point():
+        raise refuse(
+            "accuracy needs logits and class numbers",
+            got=f"outputs {describe(outputs)}, targets {describe(targets)}",
+            expected="outputs (batch, classes) and whole-number targets (batch,)",
+            fix="write a metric of your own, (outputs, targets) -> (batch,); on the command line, --no-targets leaves it out",
+        )
     right = outputs.argmax(-1) == targets.to(outputs.device)
     return (right & ~outputs.isnan().any(-1)).double()
 
