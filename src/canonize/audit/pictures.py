@@ -47,7 +47,9 @@ def gallery(
         return None
     m, n = shape
     samples = torch.arange(min(count, n))
-    which = (1 + torch.arange(len(samples)) * max(1, (m - 1) // max(1, len(samples)))) % m
+    # Spread over the elements, the first left out: in a finite group it is the identity, which shows nothing.
+    step = max(1, (m - 1) // max(1, len(samples)))
+    which = 1 + torch.arange(len(samples)) * step % (m - 1) if m > 1 else torch.zeros_like(samples)
     g = at(elements, (which, samples))
     some = take(symmetry.inputs, value, samples)
     turned = move(symmetry.inputs, g, some)

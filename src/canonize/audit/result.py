@@ -131,7 +131,8 @@ class Cost:
 
     Attributes:
         batch: samples in the timed batch.
-        passes: samples that the plain model is shown for each sample of the input (1 for the plain model).
+        passes: samples that the plain model is shown for each sample of the input (1 for the plain model); an energy of
+            its own, which `Best` may have, shows in the seconds only.
         seconds: median seconds of one call.
         memory: peak bytes of tensors allocated in one call; None where it cannot be measured.
         plain_seconds, plain_memory: the same for the plain model behind the frame; None where the model is plain.
@@ -257,9 +258,8 @@ class Audit:
 
     def as_dict(self) -> dict[str, Any]:
         """All numbers and words as plain JSON values; pictures and raw errors left out, infinities and NaN as strings."""
-        plain = _plain({field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
-        result: dict[str, Any] = {name: part for name, part in plain.items() if name not in ("gallery", "errors")}
-        return result
+        plain: dict[str, Any] = _plain({field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
+        return {name: part for name, part in plain.items() if name not in ("gallery", "errors")}
 
     def __str__(self) -> str:
         lines = [
@@ -278,11 +278,15 @@ class Audit:
         return "\n".join(lines)
 
 
+_PICTURES = ("picture", "turned_picture")
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Tensor):
         return None
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        parts = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return {name: _plain(part) for name, part in parts.items() if name not in _PICTURES}
     if isinstance(value, dict):
         return {str(key): _plain(part) for key, part in value.items()}
     if isinstance(value, tuple | list):

@@ -180,6 +180,7 @@ def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
 
     Raises:
         SymmetryError: outputs that are no logits, or targets that are no class numbers.
+
     """
     fits = isinstance(outputs, Tensor) and outputs.ndim == 2 and targets.shape == outputs.shape[:1]
     if not fits or targets.is_floating_point():

@@ -105,7 +105,7 @@ def sweep(plan: Plan, progress: Callable[[int, int], None] | None) -> Found:
             g = at(at(plan.table, e), members.to(tensors(plan.table)[0].device))
             back = symmetry.group.inverse(g)
             turned = _run(plan, move(symmetry.inputs, g, some), "the moved inputs")
-            with within(f"the model's output, declared as outputs={symmetry.outputs!r}"):
+            with within("the model's output, declared as outputs={!r}", symmetry.outputs):
                 answer = move(symmetry.outputs, back, turned, index=index)
             for path, part in compare(symmetry.outputs, base, answer, index, b).items():
                 errors[e, members] = torch.maximum(errors[e, members], part)
