@@ -50,11 +50,12 @@ def children(value: Any) -> list[tuple[str, Any]] | None:
 
 def rebuild(value: Any, new: list[Any]) -> Any:
     """A container like `value` with other children, given in the order of `children`; `value` itself is not changed."""
+    if isinstance(value, Mapping):
+        # First, as in `children`: a mapping that is a dataclass too may hold fewer keys than it has fields.
+        return replace(value, dict(zip(value, new, strict=True)))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = [field.name for field in dataclasses.fields(value)]
         return replace(value, dict(zip(names, new, strict=True)))
-    if isinstance(value, Mapping):
-        return _like_mapping(value, dict(zip(value, new, strict=True)))
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*new)
     return type(value)(new)
@@ -188,14 +189,30 @@ def spec_leaves(spec: Any) -> list[Any]:
 
 
 def to_tensors(value: Any) -> tuple[Any, bool]:
-    """The value with NumPy arrays as tensors (sharing memory where possible), and whether it held any array."""
+    """The value with NumPy arrays as tensors (sharing memory where possible), and whether it held any array.
+
+    Raises:
+        SymmetryError: an array of objects or strings.
+
+    """
     found = False
 
     def convert(leaf: Any) -> Any:
         nonlocal found
         if is_array(leaf):
             found = True
-            return torch.from_numpy(leaf.copy() if not leaf.flags.writeable else leaf)
+            # Torch shares memory with writeable arrays of native byte order and forward strides only.
+            if leaf.dtype.kind not in "biufc":
+                raise refuse(
+                    "an array that is not of numbers",
+                    got=f"NumPy array of dtype {leaf.dtype}",
+                    expected="real, whole, complex or boolean numbers",
+                    fix="array.astype('float32')",
+                )
+            if not leaf.dtype.isnative:
+                leaf = leaf.astype(leaf.dtype.newbyteorder("="))
+            shared = leaf.flags.writeable and all(stride >= 0 for stride in leaf.strides)
+            return torch.from_numpy(leaf if shared else leaf.copy())
         return leaf
 
     return map_leaves(convert, value), found

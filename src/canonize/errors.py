@@ -28,10 +28,16 @@ def refuse(what: str, *, got: object, expected: object, fix: str) -> SymmetryErr
 
 
 @contextmanager
-def within(where: str) -> Iterator[None]:
-    """Add `where` (the outer call, as the user wrote it) to any `SymmetryError` that passes through."""
+def within(where: str, *values: object) -> Iterator[None]:
+    """Add the outer call, as the user wrote it, to any `SymmetryError` that passes through.
+
+    Args:
+        where: a format string; it is filled in only when there is an error, so that the good case costs nothing.
+        values: what to fill in.
+
+    """
     try:
         yield
     except SymmetryError as error:
-        error.args = (f"{error.args[0]}\n  in:       {where}", *error.args[1:])
+        error.args = (f"{error.args[0]}\n  in:       {where.format(*values)}", *error.args[1:])
         raise

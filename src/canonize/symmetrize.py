@@ -124,7 +124,8 @@ class Symmetrized(nn.Module):
         return f"{self.symmetry!r}, chunk={self.chunk}"
 
     def _poses(self, value: Any, generator: torch.Generator | None) -> Poses:
-        with within(f"symmetrize(..., frame={type(self.frame).__name__})"):
+        with within("symmetrize(..., frame={})", type(self.frame).__name__):
+            batch = batch_of(self.symmetry.inputs, value)[0]
             poses = self.frame(self.symmetry, value, generator=generator)
             if not isinstance(poses, Poses):
                 raise refuse(
@@ -133,7 +134,6 @@ class Symmetrized(nn.Module):
                     expected="Poses(elements, weights)",
                     fix="return Poses(g[None], torch.ones(1, len(g))) for one pose a sample",
                 )
-            batch = batch_of(self.symmetry.inputs, value)[0]
             if poses.weights.shape[1] != batch:
                 raise refuse(
                     "the frame returned poses for another batch",
@@ -170,8 +170,16 @@ class Symmetrized(nn.Module):
         """The outputs turned back, after averaging over the elements that fix the canonical input."""
 
         def leaf(action: Any, part: Any, *, path: str) -> Any:
-            if action is None or not isinstance(part, Tensor):
+            if action is None or isinstance(action, Index):
                 return part
+            if not isinstance(part, Tensor):
+                raise refuse(
+                    f"an output{path and ' at ' + path} is no tensor",
+                    got=f"{describe(part)}, declared {action!r}",
+                    expected="a tensor or a NumPy array, batch first",
+                    fix="make the tree of outputs mirror what the model returns, for example (Scalar(), None); "
+                    "None leaves a value alone",
+                )
             wanted = len(rows) if isinstance(action, Rows) and rows is not None else batch
             if part.ndim == 0 or part.shape[0] != wanted:
                 raise refuse(
@@ -185,13 +193,15 @@ class Symmetrized(nn.Module):
             inner, index = (action.action, rows) if isinstance(action, Rows) else (action, None)
             return poses.stabilizer(inner, part, index)
 
-        with within(f"the model's output, declared as outputs={self.symmetry.outputs!r}"):
+        with within("the model's output, declared as outputs={!r}", self.symmetry.outputs):
             fixed = walk(leaf, self.symmetry.outputs, output)
             return move(self.symmetry.outputs, g, fixed, index=rows)
 
     def _add(self, total: Any, output: Any, weights: Tensor, times: int, rows: Tensor | None) -> Any:
         def leaf(action: Any, part: Any, *before: Any, path: str) -> Any:
-            if not isinstance(part, Tensor) or isinstance(action, Index):
+            if isinstance(action, Index):
+                return before[0] if before else part[: len(part) // times]
+            if not isinstance(part, Tensor):
                 return before[0] if before else part
             if action is None or not (part.is_floating_point() or part.is_complex()):
                 raise refuse(
@@ -213,5 +223,12 @@ class Symmetrized(nn.Module):
 
 def _own(shown: Any, given: Any) -> Any:
     """`shown` with copies of the tensors that are still the caller's, so that a model which changes its input harms nobody."""
-    theirs = {id(leaf) for leaf in tensors(given)}
-    return map_tensors(lambda leaf: leaf.clone() if id(leaf) in theirs else leaf, shown)
+    theirs = {_memory(leaf) for leaf in tensors(given)}
+    return map_tensors(lambda leaf: leaf.clone() if _memory(leaf) in theirs else leaf, shown)
+
+
+def _memory(leaf: Tensor) -> int:
+    """What tells tensors that share memory: an action may return a view of its input."""
+    if torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(leaf):
+        return id(leaf)
+    return leaf.untyped_storage().data_ptr() if leaf.layout == torch.strided else id(leaf)

@@ -122,7 +122,7 @@ def fit(action: Any, batch: torch.Size, x: Any, trailing: int, device: torch.dev
             expected=f"a value whose first {lead} axes are {tuple(batch)}",
             fix="give one element per sample, batch first; wrap the action in Rows(...) if the rows belong to samples",
         ) from None
-    return x.expand(*shape, *x.shape[lead:])
+    return x.expand((*shape, *x.shape[lead:]))
 
 
 def floating(action: Any, x: Tensor) -> Tensor:

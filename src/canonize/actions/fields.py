@@ -8,7 +8,7 @@ from typing import Any, final
 
 from torch import Tensor
 
-from canonize._tree import Node, brief
+from canonize._tree import Node, brief, describe
 from canonize.actions.base import always, lossless
 from canonize.errors import refuse
 
@@ -66,7 +66,7 @@ class Rows:
     action: Any
 
     def __post_init__(self) -> None:
-        if not callable(self.action) or isinstance(self.action, Rows | Node):
+        if not callable(self.action) or isinstance(self.action, Rows | Node | type):
             raise refuse(
                 "Rows wraps one action",
                 got=repr(self.action),
@@ -91,7 +91,8 @@ class Factor:
         action: how that factor's elements move the value.
 
     Raises:
-        SymmetryError: on use, an element that has no such part.
+        SymmetryError: a position that is no whole number, something that is no action; on use, an element that has no
+            such part.
 
     """
 
@@ -99,6 +100,16 @@ class Factor:
 
     position: int
     action: Any
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.position, int) or isinstance(self.position, bool):
+            raise refuse(
+                "Factor needs the number of a part first",
+                got=describe(self.position),
+                expected="a whole number, from 0",
+                fix="Factor(0, Point())",
+            )
+        _inner("Factor", self.action, "Factor(0, Point())")
 
     def __call__(self, g: Any, x: Any) -> Any:
         """The action of that part of g."""
@@ -128,7 +139,7 @@ class Chain:
         actions: one or more; the law g·(h·x) = (gh)·x holds where they commute.
 
     Raises:
-        SymmetryError: no actions.
+        SymmetryError: no actions, or something that is none.
 
     """
 
@@ -139,6 +150,8 @@ class Chain:
             raise refuse(
                 "Chain needs actions", got="none", expected="one or more", fix="Chain(Factor(0, Nodes()), ...)"
             )
+        for action in actions:
+            _inner("Chain", action, "Chain(Factor(0, Nodes()), Factor(1, Point()))")
         object.__setattr__(self, "actions", actions)
 
     def __repr__(self) -> str:
@@ -156,3 +169,13 @@ class Chain:
         for action in self.actions:
             told = told & lossless(action, g, x)
         return told
+
+
+def _inner(name: str, action: Any, fix: str) -> None:
+    if not callable(action) or isinstance(action, Rows | Node | type):
+        raise refuse(
+            f"{name} is built from actions of one tensor",
+            got=f"the class {action.__name__}" if isinstance(action, type) else describe(action),
+            expected="an action such as Point(), or a function (g, x) -> x",
+            fix=fix,
+        )

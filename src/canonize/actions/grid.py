@@ -18,6 +18,7 @@ from canonize.errors import refuse
 from canonize.linalg import inverse_small, is_signed_permutation
 
 PADDINGS = ("zeros", "border", "reflection")
+_SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
 
 
 def downward(matrix: Float[Tensor, "*batch d d"]) -> Float[Tensor, "*batch d d"]:
@@ -95,6 +96,13 @@ def _move(action: Any, turns: Tensor, flat: Tensor, interpolation: str, padding:
         moved = _gather(flat, _permuted(turns, exact, tuple(flat.shape[2:])))
         resampled = _resample(action, turns, flat, interpolation, padding, fill)
         return torch.where(exact.reshape(-1, *(1,) * (flat.ndim - 1)), moved, resampled)
+    if not bool(exact.all()) and not bool(turns.isfinite().all()):
+        raise refuse(
+            f"{action!r}: the elements are not numbers",
+            got="NaN or infinity among the matrices",
+            expected="finite matrices",
+            fix="look where they were made, for example in a frame whose network has diverged",
+        )
     if bool(exact.all()):
         return _gather(flat, _permuted(turns, exact, tuple(flat.shape[2:])))
     if not bool(exact.any()):
@@ -107,6 +115,9 @@ def _move(action: Any, turns: Tensor, flat: Tensor, interpolation: str, padding:
 
 
 def _gather(flat: Tensor, index: Int[Tensor, "b cells"]) -> Tensor:
+    if flat.dtype in _SIGNED:
+        # Torch does not gather these dtypes; moving entries does not care how their bits are read.
+        return _gather(flat.view(_SIGNED[flat.dtype]), index).view(flat.dtype)
     cells = flat.flatten(2)
     return cells.gather(2, index[:, None].expand(cells.shape)).reshape(flat.shape)
 
@@ -159,6 +170,13 @@ def _nearest(turns: Tensor, flat: Tensor, fill: float) -> Tensor:
         cell = torch.floor((grid[..., len(sizes) - 1 - axis] + 1) * size / 2).to(torch.int64)
         inside &= (cell >= 0) & (cell < size)
         index = index * size + cell.clamp(0, size - 1)
-    return torch.where(
-        inside[:, None], _gather(flat, index.flatten(1)), torch.as_tensor(fill, dtype=flat.dtype, device=flat.device)
-    )
+    try:
+        outside = torch.as_tensor(fill, dtype=flat.dtype, device=flat.device)
+    except (RuntimeError, TypeError, ValueError):
+        raise refuse(
+            "the fill does not fit the dtype of the labels",
+            got=f"fill={fill!r}, dtype {str(flat.dtype).removeprefix('torch.')}",
+            expected="a label that the dtype can hold",
+            fix="Mask(fill=0), or another dtype",
+        ) from None
+    return torch.where(inside[:, None], _gather(flat, index.flatten(1)), outside)

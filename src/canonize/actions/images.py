@@ -75,6 +75,10 @@ class Mask:
 
     fill: float = 0
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.fill, int | float):
+            raise refuse("Mask: the fill is no number", got=repr(self.fill), expected="a label", fix="Mask(fill=255)")
+
     def __call__(self, g: Any, x: Tensor) -> Tensor:
         """The turned mask, of the shape and dtype of x."""
         matrix = matrix_of(self, _unshifted(self, g), 2)

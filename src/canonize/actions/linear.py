@@ -80,7 +80,7 @@ class Tensor:
     odd: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.rank, int) or self.rank < 0:
+        if not isinstance(self.rank, int) or isinstance(self.rank, bool) or self.rank < 0:
             raise refuse("Tensor needs a rank", got=repr(self.rank), expected="a whole number >= 0", fix="Tensor(2)")
 
     def __call__(self, g: Any, x: Array) -> Array:
@@ -90,7 +90,7 @@ class Tensor:
         if not self.odd:
             return moved
         sign = torch.where(torch.linalg.det(matrix) < 0, -1.0, 1.0).to(moved.dtype)
-        return moved * sign.reshape(*sign.shape, *(1,) * (moved.ndim - sign.ndim))
+        return moved * sign.reshape((*sign.shape, *(1,) * (moved.ndim - sign.ndim)))
 
 
 def along_axes(action: Any, matrix: Array, x: Array, *, rank: int) -> Array:

@@ -33,7 +33,7 @@ def move(spec: Any, g: Any, value: Any, *, index: Tensor | None = None) -> Any:
     def leaf(action: Any, part: Any, *, path: str) -> Any:
         if action is None or isinstance(action, Index):
             return part
-        with within(f"the value{path and ' at ' + path}, declared as {action!r}"):
+        with within("the value{}, declared as {!r}", path and " at " + path, action):
             if isinstance(action, Rows):
                 return action.action(_of_rows(g, index, part, action), part)
             return action(g, part)

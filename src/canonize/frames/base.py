@@ -9,7 +9,7 @@ from typing import Any, Protocol, final, runtime_checkable
 import torch
 from torch import Tensor
 
-from canonize._tree import map_tensors, tensors
+from canonize._tree import describe, map_tensors, tensors
 from canonize.actions import Scalar
 from canonize.actions.trees import at, batch_of
 from canonize.errors import refuse
@@ -43,6 +43,13 @@ class Poses:
     stabilizer: Stabilizer | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.weights, Tensor):
+            raise refuse(
+                "Poses needs weights",
+                got=describe(self.weights),
+                expected="a tensor (k, batch)",
+                fix="for one pose a sample: Poses(g[None], torch.ones(1, len(g)))",
+            )
         shape = self.weights.shape
         parts = tensors(self.elements)
         if self.weights.ndim != 2 or shape[0] < 1 or not parts or any(part.shape[:2] != shape for part in parts):

@@ -7,7 +7,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from canonize._tree import describe, walk
+from canonize._tree import describe, to_tensors, walk
 from canonize.actions import Image, Index, Rows, Volume
 from canonize.actions.trees import at, lossless_tree, move, repeat, row_index, take
 from canonize.errors import refuse
@@ -32,10 +32,10 @@ class Best(nn.Module):
             becomes part of this frame; any other callable is only called. The choice has no gradient: it is piecewise
             constant.
         resolution: score copies whose longer side is at most this many pixels or voxels, shrunk by area averaging;
-            for inputs declared `Image()` or `Volume()`. None scores them as they are.
+            for real inputs declared `Image()` or `Volume()`. None scores them as they are.
 
     Raises:
-        SymmetryError: an energy that is not callable, returns another shape or NaN; a group that is not finite.
+        SymmetryError: an energy that is not callable, returns another shape, NaN or infinity; a group that is not finite.
 
     Source: energy minimisation over the orbit, Kaba et al., arXiv 2211.06489, section 3.
 
@@ -107,7 +107,7 @@ class Best(nn.Module):
     def _score(self, symmetry: Symmetry, candidates: Any, shape: tuple[int, int]) -> Tensor:
         if shape[1] == 0:
             return torch.zeros(shape)
-        energies = call(self.energy, symmetry, candidates)
+        energies, _ = to_tensors(call(self.energy, symmetry, candidates))
         count = shape[0] * shape[1]
         if not isinstance(energies, Tensor) or energies.shape != (count,) or energies.is_complex():
             raise refuse(
@@ -117,13 +117,13 @@ class Best(nn.Module):
                 fix="reduce every axis but the first, for example energy.mean((1, 2, 3))",
             )
         energies = energies.double().reshape(shape)
-        lost = energies.isnan().any(0)
+        lost = ~energies.isfinite().all(0)
         if bool(lost.any()):
             raise refuse(
-                "Best: the energy is not a number",
-                got=f"NaN for sample {lost.nonzero()[:, 0].tolist()[:8]} of the batch",
+                "Best: the energy is not finite",
+                got=f"NaN or infinity for sample {lost.nonzero()[:, 0].tolist()[:8]} of the batch",
                 expected="a finite energy for each candidate",
-                fix="look for NaN in these inputs, or in the energy's own arithmetic",
+                fix="look for NaN and overflow in these inputs, or in the energy's own arithmetic",
             )
         return energies
 
@@ -183,7 +183,7 @@ def _shrink(spec: Any, inputs: Any, resolution: int) -> Any:
     """Images and volumes at a lower resolution; a turned image shrinks to the turned copy, bit for bit."""
 
     def leaf(action: Any, part: Any, *, path: str) -> Any:
-        if not isinstance(action, Image | Volume):
+        if not isinstance(action, Image | Volume) or part.is_complex():
             return part
         axes = 2 if isinstance(action, Image) else 3
         sizes = part.shape[-axes:]

@@ -8,7 +8,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from canonize._tree import describe
+from canonize._tree import describe, to_tensors
 from canonize.errors import refuse
 
 
@@ -23,11 +23,14 @@ class Confidence:
         model: returns logits (batch, classes), or a pair or object whose first part is.
 
     Raises:
-        SymmetryError: logits of another shape.
+        SymmetryError: a model that cannot be called; on use, logits of another shape.
 
     """
 
     model: Any
+
+    def __post_init__(self) -> None:
+        _callable(self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
         """(batch,), from -1 to 0, dimensionless."""
@@ -46,12 +49,27 @@ class LogSumExp:
 
     model: Any
 
+    def __post_init__(self) -> None:
+        _callable(self)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
         """(batch,), any real number, in the unit of the logits."""
         return -torch.logsumexp(_logits(self.model(*args, **kwargs), self), -1)
 
 
+def _callable(energy: Any) -> None:
+    if not callable(energy.model) or isinstance(energy.model, type):
+        name = type(energy).__name__
+        raise refuse(
+            f"{name} needs a model",
+            got=describe(energy.model),
+            expected="a callable that returns logits",
+            fix=f"Best({name}(model))",
+        )
+
+
 def _logits(output: Any, energy: Any) -> Tensor:
+    output, _ = to_tensors(output)
     logits = getattr(output, "logits", output[0] if isinstance(output, tuple) else output)
     if not isinstance(logits, Tensor) or logits.ndim != 2 or not logits.is_floating_point():
         raise refuse(

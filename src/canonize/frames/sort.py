@@ -9,10 +9,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from canonize._tree import walk
+from canonize._tree import describe, walk
 from canonize.actions import Nodes, Pairs, Scalar
 from canonize.errors import refuse
 from canonize.frames.base import Poses
+from canonize.groups import S
 from canonize.symmetry import Symmetry
 
 
@@ -29,7 +30,8 @@ class Sorted:
 
     Raises:
         SymmetryError: no input declared `Nodes()`, one declared `Pairs()` (an order of nodes alone does not settle a graph),
-            NaN among the rows, or an output that is neither `Nodes()`, `Pairs()` nor `Scalar()` where rows are equal.
+            rows of another number than the group's, NaN among
+            them, or an output that is neither `Nodes()`, `Pairs()` nor `Scalar()` where rows are equal.
 
     """
 
@@ -45,7 +47,7 @@ class Sorted:
             if rows.shape[1] and rows.shape[-1]
             else torch.ones_like(gaps[:, :1])
         )
-        relative = torch.where(same, 1.0, torch.where(span > 0, gaps / span, 0.0))
+        relative = torch.where(same, 1.0, torch.where(span > 0, gaps / span, 0.0)).nan_to_num(nan=0.0)
         margin = torch.cat([relative, torch.ones_like(rows[:, :1, :1].sum(-1))], 1)
         margin = margin.amin(1) if margin.shape[1] else torch.ones(len(rows), dtype=rows.dtype, device=rows.device)
         weights = torch.ones(1, len(rows), dtype=rows.dtype, device=rows.device)
@@ -124,6 +126,21 @@ def _columns(symmetry: Symmetry, inputs: Any) -> Tensor:
                 fix="Average() visits every order where n <= 8",
             )
         if isinstance(action, Nodes):
+            if not isinstance(part, Tensor) or part.ndim < 2:
+                raise refuse(
+                    f"Sorted: the input{path and ' at ' + path} has no rows",
+                    got=describe(part),
+                    expected="a tensor (batch, n, ...)",
+                    fix="x[None] adds a batch axis to a single set, x[..., None] gives its numbers a column",
+                )
+            if isinstance(symmetry.group, S) and part.shape[1] != symmetry.group.n:
+                raise refuse(
+                    f"Sorted: the input{path and ' at ' + path} does not have the size of the group",
+                    got=f"{part.shape[1]} rows, {symmetry.group!r}",
+                    expected=f"(batch, {symmetry.group.n}, ...)",
+                    fix=f"use S({part.shape[1]}), and put the rows right after the batch",
+                )
+            part = torch.view_as_real(part) if part.is_complex() else part
             wide = part.double() if not part.is_floating_point() or part.dtype == torch.float64 else part.float()
             found.append(wide.reshape(*part.shape[:2], part.shape[2:].numel()))
         return part

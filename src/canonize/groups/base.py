@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 import torch
 from torch import Tensor
 
-from canonize._tree import map_tensors
+from canonize._tree import describe, map_tensors
+from canonize.errors import refuse
 
 E = TypeVar("E")
 Shape = int | tuple[int, ...]
@@ -56,8 +57,74 @@ class Group(Protocol[E]):
 
 
 def batch_shape(shape: Shape) -> tuple[int, ...]:
-    """`shape` as a tuple."""
-    return (shape,) if isinstance(shape, int) else tuple(shape)
+    """`shape` as a tuple.
+
+    Raises:
+        SymmetryError: something other than whole numbers from 0.
+
+    """
+    sizes = (shape,) if isinstance(shape, int) else shape
+    if not isinstance(sizes, tuple | list) or not all(isinstance(size, int) and size >= 0 for size in sizes):
+        raise refuse(
+            "sample: bad shape", got=repr(shape), expected="whole numbers from 0", fix="sample(8), sample((2, 8))"
+        )
+    return tuple(sizes)
+
+
+def real(dtype: torch.dtype | None) -> torch.dtype:
+    """The dtype that matrices are given: the default one where None.
+
+    Raises:
+        SymmetryError: whole numbers or complex ones.
+
+    """
+    dtype = dtype or torch.get_default_dtype()
+    if not dtype.is_floating_point:
+        raise refuse(
+            "elements that are matrices have floating-point entries",
+            got=f"dtype {str(dtype).removeprefix('torch.')}",
+            expected="float32 or float64",
+            fix="leave dtype= out",
+        )
+    return dtype
+
+
+def fitting(group: Any, *elements: Any, axes: tuple[int, ...]) -> None:
+    """Raise unless tensors are elements of `group` that can be computed with together.
+
+    Args:
+        group: for messages.
+        elements: what should be its elements.
+        axes: their last axes; (n, n) for matrices, (n,) for a shift or a permutation.
+
+    Raises:
+        SymmetryError: other axes, several dtypes or devices, batch shapes that do not broadcast.
+
+    """
+    for element in elements:
+        if not isinstance(element, Tensor) or tuple(element.shape[element.ndim - len(axes) :]) != axes:
+            raise refuse(
+                f"this is no element of {group!r}",
+                got=describe(element),
+                expected=f"a tensor (*batch, {', '.join(map(str, axes))})",
+                fix="take elements from sample() or elements() of the same group",
+            )
+    if len({(element.dtype, element.device) for element in elements}) > 1:
+        raise refuse(
+            f"elements of {group!r} differ in dtype or device",
+            got="; ".join(map(describe, elements)),
+            expected="one dtype and one device",
+            fix="pass dtype= and device= where they are made, or use .to(...)",
+        )
+    try:
+        torch.broadcast_shapes(*(element.shape[: element.ndim - len(axes)] for element in elements))  # type: ignore[no-untyped-call]  # torch leaves it so
+    except RuntimeError:
+        raise refuse(
+            f"the batch shapes of elements of {group!r} do not go together",
+            got="; ".join(map(describe, elements)),
+            expected="batch shapes that broadcast",
+            fix="add axes of length 1, for example g[:, None]",
+        ) from None
 
 
 def order(group: Any) -> int | None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from canonize._tree import brief
+from canonize._tree import brief, describe
 from canonize.errors import refuse
-from canonize.groups.base import Rigid, Shape, batch_shape
+from canonize.groups.base import Rigid, Shape, batch_shape, fitting, real
 from canonize.linalg import haar_orthogonal
 
 
@@ -35,7 +36,7 @@ class _Orthogonal:
         self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
     ) -> Float[Tensor, "n n"]:
         """The unit matrix, (n, n)."""
-        return torch.eye(self.n, dtype=dtype or torch.get_default_dtype(), device=device)
+        return torch.eye(self.n, dtype=real(dtype), device=device)
 
     def sample(
         self,
@@ -46,20 +47,23 @@ class _Orthogonal:
         device: torch.device | str | None = None,
     ) -> Float[Tensor, "*batch n n"]:
         """Elements drawn from the Haar measure, (*shape, n, n); arXiv math-ph/0609050."""
-        dtype = dtype or torch.get_default_dtype()
+        dtype = real(dtype)
         shape = batch_shape(shape)
         return haar_orthogonal(shape, self.n, special=self.special, generator=generator, dtype=dtype, device=device)
 
     def compose(self, g: Float[Tensor, "*#batch n n"], h: Float[Tensor, "*#batch n n"]) -> Float[Tensor, "*batch n n"]:
         """The product g h."""
+        fitting(self, g, h, axes=(self.n, self.n))
         return g @ h
 
     def inverse(self, g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
         """The transpose, which is exact."""
+        fitting(self, g, axes=(self.n, self.n))
         return g.mT
 
     def residual(self, g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch"]:
         """How far each matrix is from the group: the largest entry of g^T g - 1, and of det - 1 where it must be +1."""
+        fitting(self, g, axes=(self.n, self.n))
         off = (g.mT @ g - torch.eye(self.n, dtype=g.dtype, device=g.device)).abs().amax((-2, -1))
         if not self.special:
             return off
@@ -108,11 +112,11 @@ class _RigidMotions:
 
     def __post_init__(self) -> None:
         _dimension(type(self).__name__, self.n)
-        if not self.scale > 0:
+        if not isinstance(self.scale, int | float) or not 0 < self.scale < math.inf:
             raise refuse(
                 "the scale of the sampled shifts must be positive",
                 got=repr(self.scale),
-                expected="a positive length",
+                expected="a positive, finite length",
                 fix=f"{type(self).__name__}({self.n}, scale=1.0), about the size of your inputs",
             )
 
@@ -126,7 +130,7 @@ class _RigidMotions:
 
     def identity(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Rigid:
         """No motion."""
-        dtype = dtype or torch.get_default_dtype()
+        dtype = real(dtype)
         return Rigid(torch.eye(self.n, dtype=dtype, device=device), torch.zeros(self.n, dtype=dtype, device=device))
 
     def sample(
@@ -141,7 +145,7 @@ class _RigidMotions:
 
         The group is not compact, so that no invariant probability law exists; the shifts' law is a choice.
         """
-        dtype, shape = dtype or torch.get_default_dtype(), batch_shape(shape)
+        dtype, shape = real(dtype), batch_shape(shape)
         inner = self._linear()
         if inner is None:
             linear = self.identity(dtype=dtype, device=device).linear.expand(*shape, self.n, self.n).clone()
@@ -153,19 +157,34 @@ class _RigidMotions:
 
     def compose(self, g: Rigid, h: Rigid) -> Rigid:
         """H first, then g: (A, a)(B, b) = (AB, Ab + a)."""
+        self._motions(g, h)
         return Rigid(g.linear @ h.linear, (g.linear @ h.shift[..., None])[..., 0] + g.shift)
 
     def inverse(self, g: Rigid) -> Rigid:
         """(A, a)^-1 = (A^T, -A^T a)."""
+        self._motions(g)
         back = g.linear.mT
         return Rigid(back, -(back @ g.shift[..., None])[..., 0])
 
     def residual(self, g: Rigid) -> Float[Tensor, "*batch"]:
         """How far each motion's linear part is from where it must be; dimensionless."""
+        self._motions(g)
         inner = self._linear()
         if inner is not None:
             return inner.residual(g.linear)
         return (g.linear - torch.eye(self.n, dtype=g.linear.dtype, device=g.linear.device)).abs().amax((-2, -1))
+
+    def _motions(self, *elements: Any) -> None:
+        for element in elements:
+            if not isinstance(element, Rigid):
+                raise refuse(
+                    f"this is no element of {self!r}",
+                    got=describe(element),
+                    expected=f"Rigid(linear (*batch, {self.n}, {self.n}), shift (*batch, {self.n}))",
+                    fix="Rigid(matrix, torch.zeros(n)) turns without a shift",
+                )
+        fitting(self, *(element.linear for element in elements), axes=(self.n, self.n))
+        fitting(self, *(element.shift for element in elements), axes=(self.n,))
 
 
 @final
@@ -220,5 +239,5 @@ class E(_RigidMotions):
 
 
 def _dimension(name: str, n: int) -> None:
-    if not isinstance(n, int) or n < 1:
+    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
         raise refuse(f"{name}(n) needs a dimension", got=repr(n), expected="a whole number n >= 1", fix=f"{name}(3)")

@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from canonize._tree import brief
+from canonize._tree import brief, describe
 from canonize.errors import refuse
-from canonize.groups.base import Shape, batch_shape
+from canonize.groups.base import Shape, batch_shape, fitting, real
 from canonize.linalg import inverse_small, uniform_integers
 
 Rows = tuple[tuple[float, ...], ...]
@@ -48,7 +48,7 @@ class FiniteMatrixGroup:
         self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
     ) -> Float[Tensor, "order n n"]:
         """All elements, (order, n, n), identity first; a fresh tensor at each call."""
-        return _table(self).to(dtype=dtype or torch.get_default_dtype(), device=device, copy=True)
+        return _table(self).to(dtype=real(dtype), device=device, copy=True)
 
     def identity(
         self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
@@ -69,11 +69,13 @@ class FiniteMatrixGroup:
         return self.elements(dtype=dtype, device=device)[index]
 
     def compose(self, g: Float[Tensor, "*#batch n n"], h: Float[Tensor, "*#batch n n"]) -> Float[Tensor, "*batch n n"]:
-        """The product g h, rounded to the table."""
+        """The product g h, rounded to the table; NaN where an entry is NaN."""
+        fitting(self, g, h, axes=(self.dim, self.dim))
         return self._nearest(g @ h)
 
     def inverse(self, g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
-        """The inverse of g, rounded to the table."""
+        """The inverse of g, rounded to the table; NaN where an entry is NaN."""
+        fitting(self, g, axes=(self.dim, self.dim))
         return self._nearest(inverse_small(g))
 
     def _nearest(self, matrix: Tensor) -> Tensor:
@@ -81,7 +83,9 @@ class FiniteMatrixGroup:
         distance = torch.cdist(
             matrix.flatten(-2).reshape(-1, self.dim**2), table.flatten(-2), compute_mode="donot_use_mm_for_euclid_dist"
         )
-        return table[distance.argmin(-1)].reshape(matrix.shape)
+        # Rounding must not turn what is not a number into an element.
+        nearest = torch.where(distance.isnan().any(-1)[:, None, None], torch.nan, table[distance.argmin(-1)])
+        return nearest.reshape(matrix.shape)
 
 
 @final
@@ -153,7 +157,7 @@ class Octahedral(FiniteMatrixGroup):
 @final
 @dataclass(frozen=True, repr=False)
 class Icosahedral(FiniteMatrixGroup):
-    """The 60 rotations of the icosahedron with vertices (0, +-1, +-golden ratio) and cyclic; 120 with `reflections`.
+    """The 60 rotations of the icosahedron with vertices (0, +-golden ratio, +-1) and cyclic; 120 with `reflections`.
 
     Entries are rounded to the exact values 0, 1/2, 1, phi/2 and (phi - 1)/2 with either sign, phi being the golden ratio.
     """
@@ -205,14 +209,27 @@ def generated_by(matrices: Any, *, limit: int = 2048) -> Generated:
             (a rotation by an irrational angle, a shear and a scaling generate infinitely many).
 
     """
-    generators = torch.as_tensor(matrices, dtype=torch.float64)
+    try:
+        generators = torch.as_tensor(matrices)
+    except (TypeError, ValueError, RuntimeError):
+        generators = torch.zeros(0)
+    if generators.is_complex():
+        raise refuse(
+            "generated_by needs real matrices",
+            got=describe(generators),
+            expected="real entries",
+            fix="write a complex n x n matrix as a real 2n x 2n one",
+        )
+    # Nested lists of Python numbers have been rounded to float32 on the way: they are read again in full precision.
+    exact = isinstance(matrices, list | tuple) and generators.numel() > 0
+    generators = torch.as_tensor(matrices if exact else generators, dtype=torch.float64, device="cpu")
     if generators.ndim == 2:
         generators = generators[None]
     if generators.ndim != 3 or generators.shape[-1] != generators.shape[-2] or 0 in generators.shape:
         raise refuse(
             "generated_by needs square matrices",
-            got=f"shape {tuple(generators.shape)}",
-            expected="(count, n, n)",
+            got=describe(matrices) if generators.numel() == 0 else f"shape {tuple(generators.shape)}",
+            expected="numbers (count, n, n)",
             fix="stack the generators along the first axis",
         )
     if not bool(generators.isfinite().all()) or bool((torch.linalg.det(generators).abs() < 1e-12).any()):
@@ -270,7 +287,10 @@ def _rotation(k: int, n: int) -> Rows:
     """The rotation by k/n of a full turn: exact at quarter turns, and the transpose, bit for bit, at -k/n."""
     quarter, rest = divmod(4 * (k % n), n)
     half = math.pi / 2
-    if 2 * rest <= n:
+    if 2 * rest == n:
+        # The library's sine and cosine of 45 degrees differ in the last bit.
+        cos = sin = math.sqrt(0.5)
+    elif 2 * rest < n:
         cos, sin = math.cos(half * rest / n), math.sin(half * rest / n)
     else:
         cos, sin = math.sin(half * (n - rest) / n), math.cos(half * (n - rest) / n)
@@ -293,5 +313,5 @@ def _determinant(matrix: Rows) -> float:
 
 
 def _positive(name: str, n: int) -> None:
-    if not isinstance(n, int) or n < 1:
+    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
         raise refuse(f"{name}(n) needs a positive whole number", got=repr(n), expected="n >= 1", fix=f"{name}(4)")

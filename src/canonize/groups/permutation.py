@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from canonize._tree import brief
+from canonize._tree import brief, describe
 from canonize.errors import refuse
-from canonize.groups.base import Shape, batch_shape
+from canonize.groups.base import Shape, batch_shape, fitting
 
 
 @final
@@ -74,13 +74,26 @@ class S:
 
     def compose(self, g: Int[Tensor, "*#batch n"], h: Int[Tensor, "*#batch n"]) -> Int[Tensor, "*batch n"]:
         """H first, then g: i goes to g[h[i]]."""
+        self._permutations(g, h)
         both = torch.stack(torch.broadcast_tensors(g, h))  # type: ignore[no-untyped-call]  # torch leaves it so
         return both[0].gather(-1, both[1])
 
     def inverse(self, g: Int[Tensor, "*batch n"]) -> Int[Tensor, "*batch n"]:
         """The permutation that sends g[i] back to i."""
+        self._permutations(g)
         return g.argsort(-1)
 
     def residual(self, g: Int[Tensor, "*batch n"]) -> Bool[Tensor, "*batch"]:
         """1 where a row is not a permutation, 0 where it is."""
+        self._permutations(g)
         return (g.sort(-1).values != self.identity(device=g.device)).any(-1)
+
+    def _permutations(self, *elements: Tensor) -> None:
+        fitting(self, *elements, axes=(self.n,))
+        if any(element.dtype != torch.int64 for element in elements):
+            raise refuse(
+                f"elements of {self!r} are permutations",
+                got="; ".join(map(describe, elements)),
+                expected=f"int64 tensors (*batch, {self.n})",
+                fix="g.long()",
+            )

@@ -8,7 +8,7 @@ from typing import Any, final
 
 import torch
 
-from canonize._tree import map_tensors
+from canonize._tree import describe, map_tensors
 from canonize.errors import refuse
 from canonize.groups.base import Group, Shape, identity, leading, order
 
@@ -22,7 +22,7 @@ class Product:
     a Haar law where all have one.
 
     Raises:
-        SymmetryError: no factors; `elements` where a factor is infinite.
+        SymmetryError: no factors, or one that is no group; `elements` where a factor is infinite.
 
     """
 
@@ -31,6 +31,14 @@ class Product:
     def __init__(self, *factors: Group[Any]) -> None:
         if not factors:
             raise refuse("Product needs factors", got="none", expected="one group or more", fix="Product(S(5), O(3))")
+        for factor in factors:
+            if isinstance(factor, type) or not isinstance(factor, Group):
+                raise refuse(
+                    "a factor of Product is no group",
+                    got=f"the class {factor.__name__}" if isinstance(factor, type) else describe(factor),
+                    expected="objects with the methods sample, compose and inverse",
+                    fix="Product(S(5), O(3))",
+                )
         object.__setattr__(self, "factors", factors)
 
     def __repr__(self) -> str:
@@ -85,8 +93,20 @@ class Product:
 
     def compose(self, g: tuple[Any, ...], h: tuple[Any, ...]) -> tuple[Any, ...]:
         """Factor by factor."""
+        self._parts(g, h)
         return tuple(factor.compose(a, b) for factor, a, b in zip(self.factors, g, h, strict=True))
 
     def inverse(self, g: tuple[Any, ...]) -> tuple[Any, ...]:
         """Factor by factor."""
+        self._parts(g)
         return tuple(factor.inverse(a) for factor, a in zip(self.factors, g, strict=True))
+
+    def _parts(self, *elements: Any) -> None:
+        for element in elements:
+            if type(element) is not tuple or len(element) != len(self.factors):
+                raise refuse(
+                    f"this is no element of {self!r}",
+                    got=describe(element),
+                    expected=f"a tuple of {len(self.factors)}, one part for each factor",
+                    fix="take elements from sample() or elements() of the same group",
+                )
