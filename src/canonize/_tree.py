@@ -94,7 +94,6 @@ def get(value: Any, name: str, path: str) -> Any:
 
     Raises:
         SymmetryError: if there is no such part.
-
     """
     if isinstance(value, Mapping):
         if name in value:
@@ -151,7 +150,6 @@ def walk(function: Callable[..., Any], spec: Any, *values: Any, path: str = "") 
 
     Raises:
         SymmetryError: where a value does not have the structure that the tree of actions declares; it names the place.
-
     """
     first = values[0]
     if isinstance(spec, Node):
@@ -193,7 +191,6 @@ def to_tensors(value: Any) -> tuple[Any, bool]:
 
     Raises:
         SymmetryError: an array of objects or strings.
-
     """
     found = False
 

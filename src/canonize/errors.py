@@ -22,7 +22,6 @@ def refuse(what: str, *, got: object, expected: object, fix: str) -> SymmetryErr
         got: what came.
         expected: what would have been right.
         fix: what to do next.
-
     """
     return SymmetryError(f"{what}\n  got:      {got}\n  expected: {expected}\n  try:      {fix}")
 
@@ -34,7 +33,6 @@ def within(where: str, *values: object) -> Iterator[None]:
     Args:
         where: a format string; it is filled in only when there is an error, so that the good case costs nothing.
         values: what to fill in.
-
     """
     try:
         yield

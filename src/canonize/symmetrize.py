@@ -12,7 +12,7 @@ from canonize.actions import Index, Rows
 from canonize.actions.trees import at, batch_of, move, repeat, row_index
 from canonize.errors import refuse, within
 from canonize.frames import Poses, default_frame
-from canonize.frames.base import flat
+from canonize.frames.base import draws, flat
 from canonize.symmetry import Symmetry, call, collect
 
 
@@ -44,7 +44,6 @@ def symmetrize(model: Any, symmetry: Symmetry, frame: Any = None, *, chunk: int 
         True
 
     Source: Puny et al., arXiv 2110.03336; Kaba et al., arXiv 2211.06489.
-
     """
     return Symmetrized(model, symmetry, frame, chunk=chunk)
 
@@ -58,7 +57,6 @@ class Symmetrized(nn.Module):
         symmetry: the claim.
         frame: how poses are chosen.
         chunk: poses per call of the model.
-
     """
 
     def __init__(self, model: Any, symmetry: Symmetry, frame: Any = None, *, chunk: int = 1) -> None:
@@ -101,7 +99,6 @@ class Symmetrized(nn.Module):
 
         Raises:
             SymmetryError: what was passed or what the model returned does not fit the claim.
-
         """
         value, arrays = to_tensors(collect(self.symmetry, args, kwargs))
         poses = self._poses(value, generator)
@@ -126,7 +123,7 @@ class Symmetrized(nn.Module):
     def _poses(self, value: Any, generator: torch.Generator | None) -> Poses:
         with within("symmetrize(..., frame={})", type(self.frame).__name__):
             batch = batch_of(self.symmetry.inputs, value)[0]
-            poses = self.frame(self.symmetry, value, generator=generator)
+            poses = self.frame(self.symmetry, value, **draws(self.frame, generator))
             if not isinstance(poses, Poses):
                 raise refuse(
                     "a frame must return Poses",

@@ -32,7 +32,6 @@ class Symmetry:
 
     Raises:
         SymmetryError: something that is no group, or a leaf that is no action.
-
     """
 
     group: Any
@@ -64,7 +63,6 @@ def collect(symmetry: Symmetry, args: tuple[Any, ...], kwargs: dict[str, Any]) -
 
     Raises:
         SymmetryError: arguments that were not declared, or too few of them; it shows how to declare them.
-
     """
     spec = symmetry.inputs
     if isinstance(spec, Keywords):
@@ -110,7 +108,6 @@ def arguments(symmetry: Symmetry, value: Any) -> Any:
 
     Raises:
         SymmetryError: the number or kind of arguments does not fit.
-
     """
     if isinstance(symmetry.inputs, Keywords):
         if not isinstance(value, dict):

@@ -27,24 +27,11 @@ class Action(Protocol):
 
 
 def lossless(action: Any, g: Any, x: Tensor) -> Tensor:
-    """For each element whether `action` moves `x` by it without loss, (*batch), bool."""
+    """For each element whether `action` moves `x` by it without loss, bool; (*batch), or () where it is so for all."""
     if hasattr(action, "lossless"):
         told: Tensor = action.lossless(g, x)
         return told
-    return always(g)
-
-
-def always(g: Any) -> Tensor:
-    """True for each element, (*batch)."""
-    part = g
-    while isinstance(part, tuple) and not isinstance(part, Rigid):
-        part = part[0]
-    shape, device = (part.shift.shape[:-1], part.shift.device) if isinstance(part, Rigid) else _batch(part)
-    return torch.ones(shape, dtype=torch.bool, device=device)
-
-
-def _batch(g: Tensor) -> tuple[torch.Size, torch.device]:
-    return (g.shape[:-2] if g.is_floating_point() else g.shape[:-1]), g.device
+    return torch.ones((), dtype=torch.bool, device=x.device)
 
 
 def matrix_of(action: Any, g: Any, dim: int | None = None) -> Tensor:
@@ -52,7 +39,6 @@ def matrix_of(action: Any, g: Any, dim: int | None = None) -> Tensor:
 
     Raises:
         SymmetryError: the element has no matrix, or it is not dim x dim.
-
     """
     matrix = g.linear if isinstance(g, Rigid) else g
     if not isinstance(matrix, Tensor) or not matrix.is_floating_point() or matrix.ndim < 2:
@@ -77,7 +63,6 @@ def permutation_of(action: Any, g: Any) -> Tensor:
 
     Raises:
         SymmetryError: the element is something else.
-
     """
     if not isinstance(g, Tensor) or g.is_floating_point() or g.dtype == torch.bool or g.ndim < 1:
         raise refuse(
@@ -94,7 +79,6 @@ def fit(action: Any, batch: torch.Size, x: Any, trailing: int, device: torch.dev
 
     Raises:
         SymmetryError: not a tensor, too few axes, a batch that does not fit, or another device.
-
     """
     if not isinstance(x, Tensor):
         raise refuse(f"{action!r} moves tensors", got=describe(x), expected="a tensor", fix="pass a tensor or an array")

@@ -31,7 +31,6 @@ class Boxes:
 
     Raises:
         SymmetryError: a last axis that is not 4, a quarter turn where height and width differ, whole numbers, bad size.
-
     """
 
     __repr__ = brief
@@ -73,7 +72,6 @@ class Keypoints:
 
     Raises:
         SymmetryError: a last axis that is not 2, a quarter turn where height and width differ, whole numbers, bad size.
-
     """
 
     __repr__ = brief

@@ -9,13 +9,16 @@ from typing import Any, final
 from torch import Tensor
 
 from canonize._tree import Node, brief, describe
-from canonize.actions.base import always, lossless
+from canonize.actions.base import lossless
 from canonize.errors import refuse
 
 
 @final
 class Fields(Node):
     """Actions for named parts of a dict, of a dataclass or of any object with attributes; the rest is left alone.
+
+    Left alone means: as the model was given it, and of an output as the model returned it (for the last poses where a
+    sample has several).
 
     Args:
         parts: the same as a mapping, for names that are not Python words.
@@ -26,7 +29,6 @@ class Fields(Node):
 
     Raises:
         SymmetryError: no parts; on use, a part that the value does not have.
-
     """
 
     def __init__(self, parts: Mapping[str, Any] | None = None, /, **named: Any) -> None:
@@ -58,7 +60,6 @@ class Rows:
 
     Raises:
         SymmetryError: what it wraps is not one action.
-
     """
 
     __repr__ = brief
@@ -93,7 +94,6 @@ class Factor:
     Raises:
         SymmetryError: a position that is no whole number, something that is no action; on use, an element that has no
             such part.
-
     """
 
     __repr__ = brief
@@ -140,7 +140,6 @@ class Chain:
 
     Raises:
         SymmetryError: no actions, or something that is none.
-
     """
 
     actions: tuple[Any, ...]
@@ -165,8 +164,8 @@ class Chain:
 
     def lossless(self, g: Any, x: Tensor) -> Tensor:
         """Whether all of them are."""
-        told = always(g)
-        for action in self.actions:
+        told = lossless(self.actions[0], g, x)
+        for action in self.actions[1:]:
             told = told & lossless(action, g, x)
         return told
 

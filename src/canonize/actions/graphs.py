@@ -20,7 +20,6 @@ class Nodes:
 
     Raises:
         SymmetryError: a node axis that is not n, or elements that are not permutations.
-
     """
 
     def __call__(self, g: Any, x: Tensor) -> Tensor:
@@ -37,7 +36,6 @@ class Pairs:
 
     Raises:
         SymmetryError: as for `Nodes`.
-
     """
 
     def __call__(self, g: Any, x: Tensor) -> Tensor:

@@ -44,7 +44,6 @@ def refuse_swapped(action: Any, matrix: Tensor, sizes: tuple[int, ...]) -> None:
 
     Raises:
         SymmetryError: it names the sizes and the way out.
-
     """
     if len(set(sizes)) == 1 or torch.compiler.is_compiling():
         return
@@ -75,7 +74,6 @@ def move_grid(
 
     Raises:
         SymmetryError: as `fit`, whole numbers where fractions are made, and unequal sizes under a quarter turn.
-
     """
     d, batch = matrix.shape[-1], matrix.shape[:-2]
     x = fit(action, batch, x, d, matrix.device)

@@ -35,7 +35,6 @@ class Image:
     Raises:
         SymmetryError: a quarter turn of an image that is not square, whole numbers that would be resampled, too few
             axes, elements that are not 2 x 2 matrices.
-
     """
 
     __repr__ = brief
@@ -68,7 +67,6 @@ class Mask:
 
     Raises:
         SymmetryError: as for `Image`.
-
     """
 
     __repr__ = brief

@@ -34,7 +34,6 @@ class Vector:
 
     Raises:
         SymmetryError: a last axis that is not n, whole numbers, or elements without a matrix.
-
     """
 
     def __call__(self, g: Any, x: Array) -> Array:
@@ -71,7 +70,6 @@ class Tensor:
 
     Raises:
         SymmetryError: a negative rank, and as for `Vector`.
-
     """
 
     __repr__ = brief

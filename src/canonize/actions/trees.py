@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from canonize._tree import describe, map_tensors, spec_leaves, to_tensors, walk
-from canonize.actions.base import always, lossless
+from canonize._tree import describe, map_tensors, spec_leaves, tensors, to_tensors, walk
+from canonize.actions.base import lossless
 from canonize.actions.fields import Index, Rows
 from canonize.errors import refuse, within
 
@@ -25,7 +25,6 @@ def move(spec: Any, g: Any, value: Any, *, index: Tensor | None = None) -> Any:
 
     Raises:
         SymmetryError: a value that does not fit its action; the message names the place in the tree.
-
     """
     value, _ = to_tensors(value)
     index = row_index(spec, value) if index is None else index
@@ -43,13 +42,14 @@ def move(spec: Any, g: Any, value: Any, *, index: Tensor | None = None) -> Any:
 
 def lossless_tree(spec: Any, g: Any, value: Any, *, index: Tensor | None = None) -> Tensor:
     """For each element whether every action of the tree moves `value` without loss, (batch,) bool. Arguments as for `move`."""
-    told = always(g)
+    first = tensors(g)[0]
+    told = torch.ones(first.shape[0], dtype=torch.bool, device=first.device)
     index = row_index(spec, value) if index is None else index
 
     def leaf(action: Any, part: Any, *, path: str) -> Any:
         nonlocal told
         if isinstance(action, Rows):
-            each = lossless(action.action, _of_rows(g, index, part, action), part)
+            each = lossless(action.action, _of_rows(g, index, part, action), part).expand(len(part))
             lost = torch.zeros_like(told).index_put((index,), ~each, accumulate=True)
             told = told & ~lost
         elif action is not None and not isinstance(action, Index) and isinstance(part, Tensor):
@@ -65,7 +65,6 @@ def row_index(spec: Any, value: Any) -> Int[Tensor, " rows"] | None:
 
     Raises:
         SymmetryError: several of them, or one that is not a vector of whole numbers from 0.
-
     """
     found: list[Tensor] = []
 
@@ -108,7 +107,6 @@ def batch_of(spec: Any, value: Any) -> tuple[int, torch.dtype, torch.device]:
 
     Raises:
         SymmetryError: leaves that disagree on the batch or on the device, a leaf without a batch axis, nothing declared.
-
     """
     sizes: dict[str, int] = {}
     devices: dict[str, torch.device] = {}
@@ -189,7 +187,6 @@ def repeat(spec: Any, value: Any, times: int, *, index: Tensor | None = None, ba
 
     Raises:
         SymmetryError: a tensor that is declared None, which has no batch axis to repeat.
-
     """
 
     def leaf(action: Any, part: Any, *, path: str) -> Any:

@@ -29,7 +29,6 @@ def cost_of(
         plain: one call of the inner model on the same inputs; None where the model is plain.
         batch: samples in a call.
         device: where the inputs lie.
-
     """
     passes = 1.0
     if isinstance(model, Symmetrized):

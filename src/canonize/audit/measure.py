@@ -20,15 +20,36 @@ def per_sample(squares: Tensor, action: Any, index: Tensor | None, count: int) -
     return flat
 
 
-def compare(spec: Any, base: Any, other: Any, index: Tensor | None, count: int) -> dict[str, Tensor]:
-    """The relative error of each output and sample: by path, (count,) float64; infinite where anything is not a number.
+def relative_error(first: Tensor, second: Tensor, action: Any, index: Tensor | None, count: int) -> Tensor:
+    """How far two outputs of one shape are apart, for each sample: (count,) float64 on the CPU; infinite for NaN.
 
     The difference's norm over the larger of the two norms, or over 1 % of the batch's root-mean-square norm where a
     sample's own answer is smaller than that. For whole numbers and booleans the share of entries that differ.
+    """
+    if first.is_floating_point() or first.is_complex():
+        wide = torch.complex128 if first.is_complex() else torch.float64
+        a, b = first.detach().to(wide), second.detach().to(wide)
+        if a.numel():
+            # Dividing by the largest entry first keeps the squares of 1e-300 and 1e300 finite.
+            unit = torch.stack([a.abs().amax(), b.abs().amax()]).amax().clamp(min=torch.finfo(torch.float64).tiny)
+            a, b = a / unit, b / unit
+        off = per_sample((a - b).abs().square(), action, index, count).sqrt()
+        size = torch.maximum(
+            per_sample(a.abs().square(), action, index, count), per_sample(b.abs().square(), action, index, count)
+        ).sqrt()
+        least = 0.01 * size.square().mean().sqrt()
+        error = torch.where(off == 0, 0.0, off / torch.maximum(size, least))
+    else:
+        differs = per_sample((first != second).double(), action, index, count)
+        error = differs / per_sample(torch.ones_like(first, dtype=torch.float64), action, index, count).clamp(min=1)
+    return torch.where(error.isfinite(), error, torch.inf).cpu()
+
+
+def compare(spec: Any, base: Any, other: Any, index: Tensor | None, count: int) -> dict[str, Tensor]:
+    """The `relative_error` of each output and sample, by path: (count,) float64.
 
     Raises:
         SymmetryError: outputs whose shape or structure changes with the input's orientation.
-
     """
     errors: dict[str, Tensor] = {}
 
@@ -42,19 +63,7 @@ def compare(spec: Any, base: Any, other: Any, index: Tensor | None, count: int) 
                 expected=f"{describe(first)}, as for the input itself",
                 fix="declare None for outputs that cannot be compared, or pad them to one shape inside the model",
             )
-        if first.is_floating_point() or first.is_complex():
-            wide = torch.complex128 if first.is_complex() else torch.float64
-            a, b = first.detach().to(wide), second.detach().to(wide)
-            off = per_sample((a - b).abs().square(), action, index, count).sqrt()
-            size = torch.maximum(
-                per_sample(a.abs().square(), action, index, count), per_sample(b.abs().square(), action, index, count)
-            ).sqrt()
-            least = 0.01 * size.square().mean().sqrt()
-            error = torch.where(off == 0, 0.0, off / torch.maximum(size, least))
-        else:
-            differs = per_sample((first != second).double(), action, index, count)
-            error = differs / per_sample(torch.ones_like(first, dtype=torch.float64), action, index, count).clamp(min=1)
-        errors[path or "output"] = torch.where(error.isfinite(), error, torch.inf).cpu()
+        errors[path or "output"] = relative_error(first, second, action, index, count)
         return first
 
     walk(leaf, spec, base, other)

@@ -41,7 +41,6 @@ def gallery(
         elements: (elements, samples, *element).
         shape: (elements, samples).
         count: how many inputs to show.
-
     """
     if picture(symmetry.inputs, value) is None:
         return None

@@ -16,7 +16,6 @@ def check_model(model: Any, value: Any) -> None:
 
     Raises:
         SymmetryError: not callable; dropout or batch normalisation in train mode; parameters on another device.
-
     """
     if not callable(model) or isinstance(model, type):
         raise refuse(
@@ -52,7 +51,6 @@ def check_inputs(value: Any, count: int) -> None:
 
     Raises:
         SymmetryError: no samples, or entries that are not finite; it names the first few.
-
     """
     if count == 0:
         raise refuse("nothing to audit", got="0 samples", expected="at least one, better 100", fix="pass real inputs")

@@ -20,7 +20,6 @@ class Quantiles:
     Attributes:
         median, q90, q99, max: quantiles.
         mean: the mean.
-
     """
 
     median: float
@@ -46,7 +45,6 @@ class ElementRow:
         floor: median floor; None where nothing is resampled.
         metric: mean of the task's metric; None without targets.
         agreement: share of decisions that are as upright, in [0, 1]; None where there is no decision.
-
     """
 
     label: str
@@ -70,7 +68,6 @@ class Split:
         share: antisymmetric over total energy, in [0, 1]: 0 is equivariant, 1 averages to nothing over the group.
         low, high: bootstrap interval of the share, 95 %.
         symmetric, antisymmetric: mean energies, in squared units of the output.
-
     """
 
     share: float
@@ -93,7 +90,6 @@ class Metric:
         worst_element: mean over inputs at the worst row of the audit; its label is `worst_label`.
         worst_label: which row that was.
         worst_case: mean over inputs of the worst value that each takes anywhere on its orbit.
-
     """
 
     name: str
@@ -115,7 +111,6 @@ class Certificate:
         trials: independent pairs: one random element for each input.
         exceeding: how many of them exceeded the tolerance.
         bound: upper confidence bound on the share, in [0, 1].
-
     """
 
     confidence: float
@@ -136,7 +131,6 @@ class Cost:
         seconds: median seconds of one call.
         memory: peak bytes of tensors allocated in one call; None where it cannot be measured.
         plain_seconds, plain_memory: the same for the plain model behind the frame; None where the model is plain.
-
     """
 
     batch: int
@@ -160,7 +154,6 @@ class WorstCase:
         turned_answer: for the moved input, turned back, in words.
         picture: (channels, height, width), the input; None where inputs are no images.
         turned_picture: the moved input; None likewise.
-
     """
 
     sample: int
@@ -184,7 +177,6 @@ class Gallery:
         canonical_turned: what it is shown for `turned`; None likewise.
         labels: the elements, in words.
         margins: (count,) margin of each of `turned`; None where the frame has none.
-
     """
 
     inputs: Tensor
@@ -224,7 +216,6 @@ class Audit:
         gallery: pictures; None where inputs are no images.
         versions: of the software and the machine, by name.
         errors: (elements, samples) float64, every relative error; not part of the JSON.
-
     """
 
     name: str

@@ -23,7 +23,6 @@ def rows_of(table: Any, found: Found, *, exhaustive: bool) -> tuple[ElementRow, 
         table: (elements, samples, *element).
         found: what was measured.
         exhaustive: whether all samples share the elements.
-
     """
     m, n = found.errors.shape
     if exhaustive:

@@ -96,7 +96,6 @@ def audit(
         'pass'
 
     Source: the split into symmetric and antisymmetric energy, Elesedy and Zaidi, arXiv 2102.10333.
-
     """
     with within("audit(...)"):
         value, arrays = to_tensors(arguments(symmetry, inputs))
@@ -180,7 +179,6 @@ def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
 
     Raises:
         SymmetryError: outputs that are no logits, or targets that are no class numbers.
-
     """
     fits = isinstance(outputs, Tensor) and outputs.ndim == 2 and targets.shape == outputs.shape[:1]
     if not fits or targets.is_floating_point():

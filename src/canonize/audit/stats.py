@@ -58,7 +58,6 @@ def certificate(errors: Tensor, tolerance: float, confidence: float, generator: 
         tolerance: the error above which a pair counts.
         confidence: of the bound, in (0, 1).
         generator: picks the elements.
-
     """
     elements, samples = errors.shape
     pick = torch.randint(elements, (1, samples), generator=generator)
@@ -76,7 +75,6 @@ def split_of(symmetric: Tensor, antisymmetric: Tensor, generator: torch.Generato
         resamples: bootstrap replicates.
 
     A model that is zero everywhere has share 0.
-
     """
 
     def share(s: Tensor, a: Tensor) -> Tensor:

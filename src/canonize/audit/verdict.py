@@ -32,7 +32,6 @@ def decide(
     A pair that was moved without loss and exceeds the tolerance is a counterexample: the claim fails. Where only
     resampled pairs exceed it, the claim fails if their errors are, in the median, more than twice the floor; else it
     stays undecided, because resampling alone could have done it.
-
     """
     lost = int(errors.isinf().sum())
     if lost:

@@ -52,7 +52,6 @@ def run(*, seed: int = 0, step: Step | None = None) -> Demo:
 
     Raises:
         SymmetryError: scikit-learn, which brings the scans, is not installed.
-
     """
     tell: Step = step if step is not None else lambda *_: None
     clock: dict[str, float] = {}

@@ -39,7 +39,6 @@ def load_model(where: str, *, trust: bool = False) -> Any:
 
     Raises:
         SymmetryError: nothing there, a file of another kind, a file that needs trust; it says what to do.
-
     """
     path = Path(where)
     suffix = path.suffix.lower()
@@ -186,7 +185,6 @@ def load_data(
 
     Raises:
         SymmetryError: nothing there, a file that would run code, images of different sizes, no images at all.
-
     """
     path = Path(where)
     if path.is_dir():

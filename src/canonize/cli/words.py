@@ -45,7 +45,6 @@ def group(word: str) -> Any:
 
     Raises:
         SymmetryError: an unknown word; it lists the known ones.
-
     """
     parts = re.split(r"\s*[x*]\s*", word.strip())
     if len(parts) > 1:
@@ -71,7 +70,6 @@ def tree(word: str) -> Any:
 
     Raises:
         SymmetryError: an unknown name; it lists the known ones.
-
     """
     names = [name.strip().lower() for name in word.split(",")]
     for name in names:
@@ -90,7 +88,6 @@ def frame(word: str, model: Any) -> Any:
 
     Raises:
         SymmetryError: an unknown word.
-
     """
     name, _, number = word.strip().lower().partition(":")
     known: dict[str, Callable[[], Any]] = {

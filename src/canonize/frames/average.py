@@ -24,7 +24,6 @@ class Average:
         SymmetryError: a group that does not list its elements.
 
     Source: the Reynolds operator; Elesedy and Zaidi, arXiv 2102.10333.
-
     """
 
     def __call__(self, symmetry: Symmetry, inputs: Any, *, generator: torch.Generator | None = None) -> Poses:
@@ -47,7 +46,6 @@ class Sampled:
 
     Raises:
         SymmetryError: count < 1.
-
     """
 
     __repr__ = brief

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, final, runtime_checkable
@@ -34,7 +35,6 @@ class Poses:
 
     Raises:
         SymmetryError: shapes that do not fit together, no poses.
-
     """
 
     elements: Any
@@ -84,12 +84,23 @@ class Poses:
 class Frame(Protocol):
     """How poses are chosen: a function; nobody has to inherit from this class. An `nn.Module` where it has parameters.
 
-    It must obey frame(h · x) = h · frame(x) as a weighted set, which `canonize.testing.check_frame` checks.
+    `generator` feeds every random draw, and is passed only where a caller gave one: a frame that draws nothing need not
+    take it. A frame must obey frame(h · x) = h · frame(x) as a weighted set, which `canonize.testing.check_frame` checks.
     """
 
     def __call__(self, symmetry: Symmetry, inputs: Any, *, generator: torch.Generator | None = None) -> Poses:
-        """The poses of a batch of inputs; `generator` feeds every random draw."""
+        """The poses of a batch of inputs."""
         ...
+
+
+def draws(frame: Any, generator: torch.Generator | None) -> dict[str, torch.Generator]:
+    """The keyword with which to hand `generator` to a frame: none where there is none, or where the frame takes none."""
+    if generator is None:
+        return {}
+    call = frame.forward if isinstance(frame, torch.nn.Module) else frame
+    names = inspect.signature(call).parameters
+    takes = "generator" in names or any(one.kind is inspect.Parameter.VAR_KEYWORD for one in names.values())
+    return {"generator": generator} if takes else {}
 
 
 def one_each(group: Any, inputs: Any, symmetry: Symmetry) -> tuple[Any, int]:
@@ -97,7 +108,6 @@ def one_each(group: Any, inputs: Any, symmetry: Symmetry) -> tuple[Any, int]:
 
     Raises:
         SymmetryError: a group that does not list its elements.
-
     """
     batch, dtype, device = batch_of(symmetry.inputs, inputs)
     if not hasattr(group, "elements"):
@@ -129,7 +139,6 @@ class Coset:
         samples: (m,), int64: which samples of the batch.
         elements: (s, m, *element): they fix the canonical input of their sample.
         active: (s, m), bool: which of the s entries count; at least one a sample.
-
     """
 
     samples: Tensor

@@ -38,7 +38,6 @@ class Best(nn.Module):
         SymmetryError: an energy that is not callable, returns another shape, NaN or infinity; a group that is not finite.
 
     Source: energy minimisation over the orbit, Kaba et al., arXiv 2211.06489, section 3.
-
     """
 
     def __init__(self, energy: Any, *, resolution: int | None = None) -> None:

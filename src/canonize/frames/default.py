@@ -18,7 +18,6 @@ def default_frame(symmetry: Symmetry) -> Any:
 
     Raises:
         SymmetryError: an infinite group, for which no exact frame exists without further choices.
-
     """
     leaves = spec_leaves(symmetry.inputs)
     sets = any(isinstance(leaf, Nodes) for leaf in leaves) and not any(isinstance(leaf, Pairs) for leaf in leaves)

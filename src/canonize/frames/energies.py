@@ -24,7 +24,6 @@ class Confidence:
 
     Raises:
         SymmetryError: a model that cannot be called; on use, logits of another shape.
-
     """
 
     model: Any

@@ -32,7 +32,6 @@ class Sorted:
         SymmetryError: no input declared `Nodes()`, one declared `Pairs()` (an order of nodes alone does not settle a graph),
             rows of another number than the group's, NaN among
             them, or an output that is neither `Nodes()`, `Pairs()` nor `Scalar()` where rows are equal.
-
     """
 
     def __call__(self, symmetry: Symmetry, inputs: Any, *, generator: torch.Generator | None = None) -> Poses:
@@ -64,7 +63,6 @@ class Classes:
 
     Attributes:
         labels: (batch, n), int64, from 0 to n - 1.
-
     """
 
     labels: Int[Tensor, "batch n"]
@@ -97,7 +95,6 @@ def lexicographic(rows: Float[Tensor, "batch n d"]) -> Int[Tensor, "batch n"]:
 
     Returns:
         (batch, n), int64: row order[j] is the j-th.
-
     """
     order = torch.arange(rows.shape[1], device=rows.device).expand(rows.shape[:2])
     for column in reversed(rows.unbind(-1)):

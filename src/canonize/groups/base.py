@@ -20,7 +20,6 @@ class Rigid(NamedTuple):
     Attributes:
         linear: (*batch, n, n), dimensionless.
         shift: (*batch, n), in the unit of the coordinates it moves.
-
     """
 
     linear: Tensor
@@ -61,7 +60,6 @@ def batch_shape(shape: Shape) -> tuple[int, ...]:
 
     Raises:
         SymmetryError: something other than whole numbers from 0.
-
     """
     sizes = (shape,) if isinstance(shape, int) else shape
     if not isinstance(sizes, tuple | list) or not all(isinstance(size, int) and size >= 0 for size in sizes):
@@ -76,7 +74,6 @@ def real(dtype: torch.dtype | None) -> torch.dtype:
 
     Raises:
         SymmetryError: whole numbers or complex ones.
-
     """
     dtype = dtype or torch.get_default_dtype()
     if not dtype.is_floating_point:
@@ -99,7 +96,6 @@ def fitting(group: Any, *elements: Any, axes: tuple[int, ...]) -> None:
 
     Raises:
         SymmetryError: other axes, several dtypes or devices, batch shapes that do not broadcast.
-
     """
     for element in elements:
         if not isinstance(element, Tensor) or tuple(element.shape[element.ndim - len(axes) :]) != axes:

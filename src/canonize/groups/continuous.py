@@ -77,7 +77,6 @@ class SO(_Orthogonal):
 
     Raises:
         SymmetryError: n < 1.
-
     """
 
     __repr__ = brief
@@ -93,7 +92,6 @@ class O(_Orthogonal):  # noqa: E742 - the field writes O(n)
 
     Raises:
         SymmetryError: n < 1.
-
     """
 
     __repr__ = brief
@@ -198,7 +196,6 @@ class Translation(_RigidMotions):
 
     Raises:
         SymmetryError: n < 1, or a scale that is not positive.
-
     """
 
     __repr__ = brief

@@ -97,7 +97,6 @@ class C(FiniteMatrixGroup):
 
     Raises:
         SymmetryError: n < 1.
-
     """
 
     __repr__ = brief
@@ -119,7 +118,6 @@ class D(FiniteMatrixGroup):
 
     Raises:
         SymmetryError: n < 1.
-
     """
 
     __repr__ = brief
@@ -207,7 +205,6 @@ def generated_by(matrices: Any, *, limit: int = 2048) -> Generated:
     Raises:
         SymmetryError: matrices that are not square, finite and invertible, or that generate more than `limit` elements
             (a rotation by an irrational angle, a shear and a scaling generate infinitely many).
-
     """
     try:
         generators = torch.as_tensor(matrices)
@@ -277,8 +274,18 @@ def _as_rows(matrices: Tensor) -> tuple[Rows, ...]:
     return tuple(tuple(tuple(row) for row in matrix) for matrix in matrices.tolist())
 
 
-@lru_cache(maxsize=256)
 def _table(group: FiniteMatrixGroup) -> Tensor:
+    """The elements, (order, n, n) float64 on the CPU."""
+    # The compiler cannot look into a cache; it makes the table a constant anyway.
+    return _made(group) if torch.compiler.is_compiling() else _remembered(group)
+
+
+@lru_cache(maxsize=256)
+def _remembered(group: FiniteMatrixGroup) -> Tensor:
+    return _made(group)
+
+
+def _made(group: FiniteMatrixGroup) -> Tensor:
     # Adding zero turns -0.0 into 0.0, so that equal elements are equal bit for bit.
     return torch.tensor(group.rows(), dtype=torch.float64) + 0.0
 

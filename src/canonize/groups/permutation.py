@@ -23,7 +23,6 @@ class S:
 
     Raises:
         SymmetryError: n < 0; `elements` for n > 8, where there are more than 40,320.
-
     """
 
     __repr__ = brief

@@ -23,7 +23,6 @@ class Product:
 
     Raises:
         SymmetryError: no factors, or one that is no group; `elements` where a factor is infinite.
-
     """
 
     factors: tuple[Group[Any], ...]

@@ -20,7 +20,6 @@ def content_key(x: Tensor) -> Int[Tensor, " batch"]:
 
     Returns:
         (batch,), int64.
-
     """
     if x.is_complex():
         x = torch.view_as_real(x)

@@ -19,7 +19,6 @@ def shrink(x: Tensor, sizes: tuple[int, ...]) -> Tensor:
     Returns:
         (batch, ..., *sizes), in the dtype of x if that is floating point, float32 otherwise. A sample with NaN or
         infinity gives NaN.
-
     """
     dtype = x.dtype if x.is_floating_point() else torch.float32
     wide = x.double()

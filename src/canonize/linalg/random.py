@@ -33,7 +33,6 @@ def haar_orthogonal(
         (*shape, n, n), dimensionless. SO(1) is the single matrix 1.
 
     Source: F. Mezzadri, How to generate random matrices from the classical compact groups, arXiv math-ph/0609050.
-
     """
     source = generator.device if generator is not None else torch.device("cpu")
     gaussian = torch.randn(*shape, n, n, generator=generator, dtype=torch.float64, device=source)

@@ -18,7 +18,6 @@ def inverse_small(matrix: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch 
 
     Raises:
         torch.linalg.LinAlgError: a singular matrix with n > 3.
-
     """
     n = matrix.shape[-1]
     inverse: Tensor
@@ -45,7 +44,6 @@ def is_signed_permutation(matrix: Float[Tensor, "*batch n n"]) -> Bool[Tensor, "
 
     Returns:
         (*batch), bool. NaN gives False.
-
     """
     rounded = matrix.round()
     close = (matrix - rounded).abs().amax((-2, -1)) <= 8 * torch.finfo(matrix.dtype).eps

@@ -38,7 +38,6 @@ class Chart:
         alt: what it shows, in words.
         note: how to read it.
         wide: whether it takes the whole width of the page.
-
     """
 
     title: str

@@ -20,7 +20,6 @@ class Fact:
         group: rows with the same group stand together.
         label: of the row.
         values: one for each audit.
-
     """
 
     group: str

@@ -39,7 +39,6 @@ class Strip:
         title: of the strip.
         rows: of pictures.
         notes: pairs of a word and its value.
-
     """
 
     title: str
@@ -54,7 +53,6 @@ def page(audits: Sequence[Audit], *, title: str, date: str | None) -> str:
         audits: at least one.
         title: of the page.
         date: shown under the title; None for none.
-
     """
     # `trim_blocks` and `lstrip_blocks` keep the lines of the template's own statements out of the page.
     loader = PackageLoader("canonize.report", "templates")

@@ -26,7 +26,6 @@ def scale(pictures: Sequence[Tensor]) -> tuple[float, float]:
 
     Args:
         pictures: each (channels, height, width), any dtype.
-
     """
     finite = [flat[flat.isfinite()] for flat in (part.detach().double().flatten() for part in pictures)]
     values = torch.cat(finite) if finite else torch.zeros(0, dtype=torch.float64)
@@ -48,7 +47,6 @@ def png(picture: Tensor, low: float, high: float) -> str | None:
         picture: (channels, height, width). One channel is drawn grey, two as orange and blue, three as red, green and
             blue; of more the first three.
         low, high: the values drawn as black and as white.
-
     """
     if picture.ndim != 3 or not picture.numel():
         return None

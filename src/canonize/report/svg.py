@@ -25,7 +25,6 @@ def rendered(draw: Draw, width: float, height: float) -> tuple[str, str]:
     Args:
         draw: called with an empty figure, the theme and the colours by audit.
         width, height: in inches.
-
     """
     light, dark = (
         _svg(draw, theme, colors, width, height) for theme, colors in ((LIGHT, COLORS_LIGHT), (DARK, COLORS_DARK))

@@ -41,7 +41,6 @@ def to_text(audits: Audit | Iterable[Audit], *, width: int = 100, color: bool = 
         >>> found = audit(lambda x: x.mean((1, 2, 3)), claim, torch.rand(32, 1, 4, 4), cost=False, name="the mean")
         >>> print(to_text(found, elements=False).splitlines()[0])
         1 audit: 1 passes
-
     """
     found = _checked(audits)
     if not isinstance(width, int) or width < 40:
@@ -62,7 +61,6 @@ def to_json(audits: Audit | Iterable[Audit]) -> str:
 
     Raises:
         SymmetryError: no audits, or something that is not an `Audit`.
-
     """
     found = _checked(audits)
     whole = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "audits": [audit.as_dict() for audit in found]}
@@ -80,7 +78,6 @@ def to_html(audits: Audit | Iterable[Audit], *, title: str = "Symmetry audit", d
 
     Raises:
         SymmetryError: no audits, something that is not an `Audit`, or matplotlib or jinja2 is not installed.
-
     """
     found = _checked(audits)
     with _extra("to_html"):
@@ -108,7 +105,6 @@ def write(
     Raises:
         SymmetryError: no audits, something that is not an `Audit`, another suffix, a folder that is a file, or an extra
             that the format needs is not installed.
-
     """
     found = _checked(audits)
     formats: dict[str, Callable[[], str]] = {

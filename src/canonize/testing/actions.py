@@ -40,7 +40,6 @@ def check_action(
 
     Raises:
         LawError: it names the law, the violation, the sample and the tolerance.
-
     """
     laws, generator = Ledger(action), generator or torch.Generator().manual_seed(0)
     batch, dtype, _ = batch_of(action, x)

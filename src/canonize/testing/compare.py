@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from canonize._tree import tensors, walk
-from canonize.actions import Index, Rows
+from canonize.actions import Index
+from canonize.audit.measure import relative_error
 from canonize.errors import LawError
 from canonize.groups.base import leading
 
@@ -22,7 +23,6 @@ class Checked:
     Attributes:
         laws: the laws that held.
         skipped: pairs (law, why it was not checked).
-
     """
 
     laws: tuple[str, ...]
@@ -75,7 +75,7 @@ def apart(a: Any, b: Any) -> Tensor:
 
 
 def errors(spec: Any, a: Any, b: Any, index: Tensor | None, batch: int) -> dict[str, Tensor]:
-    """The relative error of each leaf and sample, by path, (batch,) float64; infinite where anything is not a number.
+    """The relative error of each leaf and sample, by path, (batch,) float64; infinite for NaN and for other shapes.
 
     For whole numbers and booleans: 0 where all entries agree, 1 plus the share that differs elsewhere.
     """
@@ -87,25 +87,7 @@ def errors(spec: Any, a: Any, b: Any, index: Tensor | None, batch: int) -> dict[
         if not isinstance(two, Tensor) or one.shape != two.shape:
             found[path] = torch.full((batch,), torch.inf, dtype=torch.float64)
             return one
-
-        def total(t: Tensor) -> Tensor:
-            sums = t.sum(1)
-            if isinstance(action, Rows) and index is not None:
-                sums = torch.zeros(batch, dtype=t.dtype, device=t.device).index_add(0, index, sums)
-            return sums.cpu()
-
-        if one.is_floating_point() or one.is_complex():
-            x, y = flat(one), flat(two)
-            # Dividing by the largest entry first keeps the squares of 1e-300 and 1e300 finite.
-            unit = torch.cat([x.abs(), y.abs()]).amax().clamp(min=torch.finfo(torch.float64).tiny) if x.numel() else 1.0
-            x, y = x / unit, y / unit
-            off = total((x - y).square()).sqrt()
-            size = torch.maximum(total(x.square()), total(y.square())).sqrt()
-            error = torch.where(off == 0, 0.0, off / torch.maximum(size, 0.01 * size.square().mean().sqrt()))
-        else:
-            differs = flat(one != two)
-            error = total(differs) / total(torch.ones_like(differs)).clamp(min=1)
-        error = torch.where(error.isfinite(), error, torch.inf)
+        error = relative_error(one, two, action, index, batch)
         # A share of labels that differ is no rounding, however small it is.
         found[path] = error if one.is_floating_point() or one.is_complex() else torch.where(error > 0, error + 1, 0.0)
         return one

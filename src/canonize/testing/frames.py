@@ -11,6 +11,7 @@ from canonize._tree import map_tensors, tensors, walk
 from canonize.actions import Index, Rows, Scalar, lossless_tree, move
 from canonize.actions.trees import batch_of, row_index
 from canonize.frames import Poses
+from canonize.frames.base import draws
 from canonize.groups import identity
 from canonize.symmetrize import symmetrize
 from canonize.symmetry import Symmetry, arguments, call, collect
@@ -41,14 +42,13 @@ def check_frame(
 
     Raises:
         LawError: it names the law, the violation, the sample and the tolerance.
-
     """
     laws, generator = Ledger(frame), generator or torch.Generator().manual_seed(0)
     value = arguments(symmetry, inputs)
     tolerance = lowest(value) if tolerance is None else tolerance
     batch, dtype, _ = batch_of(symmetry.inputs, value)
     before, state = map_tensors(torch.clone, value), torch.get_rng_state()
-    poses, again, other = (frame(symmetry, value, generator=torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+    poses, again, other = (frame(symmetry, value, **draws(frame, torch.Generator().manual_seed(s))) for s in (1, 1, 2))
     laws.hold("the input is not changed", not same(before, value))
     laws.hold("it returns Poses", not isinstance(poses, Poses))
     single = [t.shape for t in tensors(identity(symmetry.group, dtype=dtype))]
@@ -82,7 +82,7 @@ def check_frame(
         for path, off in errors(claim.outputs, call(model, claim, moved), wanted, index, batch).items():
             law = f"equivariance, frame(h x) = h frame(x), seen through a random model's output{path}"
             laws.hold(law, torch.where(free, off, 0.0), tolerance, of="sample")
-        margin = frame(symmetry, moved, generator=torch.Generator().manual_seed(1)).margin
+        margin = frame(symmetry, moved, **draws(frame, torch.Generator().manual_seed(1))).margin
         if margin is not None and poses.margin is not None:
             off = (margin - poses.margin).abs() / poses.margin.abs().clamp(min=1)
             laws.hold("the margin is invariant", torch.where(free, off, 0.0), tolerance, of="sample")

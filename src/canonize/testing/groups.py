@@ -39,7 +39,6 @@ def check_group(
 
     Raises:
         LawError: it names the law, the violation, the element and the tolerance.
-
     """
     laws, tolerance = Ledger(group), rounding(dtype) if tolerance is None else tolerance
     generator = generator or torch.Generator().manual_seed(0)

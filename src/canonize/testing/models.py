@@ -44,7 +44,6 @@ def assert_equivariant(
     Raises:
         LawError: it names the output, the error, the sample and the tolerance.
         SymmetryError: nothing can be checked: no declared output, or resampled elements only.
-
     """
     laws, generator = Ledger(symmetry), generator or torch.Generator().manual_seed(0)
     value, arrays = to_tensors(arguments(symmetry, inputs))
