@@ -23,8 +23,8 @@ def symmetrize(model: Any, symmetry: Symmetry, frame: Any = None, *, chunk: int 
         model: an `nn.Module` or any callable, also one that takes and returns NumPy arrays (then without gradient).
         symmetry: the claim.
         frame: how poses are chosen; `default_frame(symmetry)` where None.
-        chunk: how many poses share one call of the model, at least 1. More is faster on small inputs and takes that
-            many times the memory.
+        chunk: how many poses share one call of the model, at least 1. More means fewer, larger calls, which may be
+            faster where a call has an overhead of its own (on a GPU), and takes that many times the memory.
 
     Returns:
         A module that is called as the model is. Its parameters are the model's, under the prefix `model.`, and the

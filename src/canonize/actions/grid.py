@@ -129,14 +129,14 @@ def _permuted(turns: Tensor, exact: Bool[Tensor, " b"], sizes: tuple[int, ...]) 
     for axis in range(len(sizes) - 2, -1, -1):
         strides[axis] = strides[axis + 1] * sizes[axis + 1]
     weights = (torch.tensor(strides, device=turns.device)[:, None] * inverse).sum(1)
-    total = torch.tensor(
-        sum(stride * (size - 1) for stride, size in zip(strides, sizes, strict=True)), device=turns.device
-    )
-    for axis, size in enumerate(sizes):
-        centred = 2 * torch.arange(size, device=turns.device) - (size - 1)
-        step = weights[:, axis].reshape(-1, *(1,) * len(sizes)) * centred.reshape(-1, *(1,) * (len(sizes) - 1 - axis))
-        total = total + step
-    return torch.div(total, 2, rounding_mode="floor").flatten(1)
+    lengths = torch.tensor(sizes, device=turns.device)
+    # Twice the first index is whole and even; the rest is one sum over the grid.
+    first = ((torch.tensor(strides, device=turns.device) - weights) * (lengths - 1)).sum(1) // 2
+    total = first.reshape(-1, *(1,) * len(sizes))
+    for axis, size in reversed(list(enumerate(sizes))):
+        place = torch.arange(size, device=turns.device).reshape(-1, *(1,) * (len(sizes) - 1 - axis))
+        total = total + weights[:, axis].reshape(total.shape[0], *(1,) * len(sizes)) * place
+    return total.flatten(1)
 
 
 def _theta(turns: Tensor, sizes: tuple[int, ...]) -> Tensor:

@@ -1,0 +1,108 @@
+"""The pretrained networks and images that the benchmarks use; nothing here is downloaded."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image as Picture
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+BLOCKS = {"resnet20": 3, "resnet32": 5, "resnet44": 7, "resnet56": 9}
+SOURCES = {
+    "test_5000_jpeg.zip": "a zip of 32 x 32 JPEG copies of CIFAR-10 test images as test/CLASS/NUMBER.jpg; the images are "
+    "those of https://www.cs.toronto.edu/~kriz/cifar.html",
+    "resnet20.safetensors": "pretrained_models/ of https://github.com/akamaster/pytorch_resnet_cifar10, as safetensors "
+    "without the prefix 'module.'",
+}
+SOURCES |= {f"{name}.safetensors": SOURCES["resnet20.safetensors"] for name in BLOCKS}
+
+
+class Block(nn.Module):
+    """Two 3 x 3 convolutions beside a shortcut without parameters."""
+
+    def __init__(self, inside: int, outside: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inside, outside, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outside)
+        self.conv2 = nn.Conv2d(outside, outside, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outside)
+        self.stride, self.pad = stride, (outside - inside) // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, inside, h, w) to (batch, outside, h / stride, w / stride)."""
+        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        return F.relu(y + F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.pad, self.pad)))
+
+
+class ResNet(nn.Module):
+    """The residual network for CIFAR-10 with 6 n + 2 layers; He et al., arXiv 1512.03385, section 4.2, shortcuts A.
+
+    Args:
+        n: blocks in each of the three stages; 3 makes ResNet-20.
+    """
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.layer1 = nn.Sequential(*(Block(16, 16, 1) for _ in range(n)))
+        self.layer2 = nn.Sequential(Block(16, 32, 2), *(Block(32, 32, 1) for _ in range(n - 1)))
+        self.layer3 = nn.Sequential(Block(32, 64, 2), *(Block(64, 64, 1) for _ in range(n - 1)))
+        self.linear = nn.Linear(64, len(CLASSES))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (batch, 10) of normalised images (batch, 3, h, w)."""
+        x = self.layer3(self.layer2(self.layer1(F.relu(self.bn1(self.conv1(x))))))
+        return self.linear(x.mean((2, 3)))
+
+
+def pretrained(data: Path, name: str) -> ResNet:
+    """A pretrained network in evaluation mode, its parameters frozen."""
+    model = ResNet(BLOCKS[name])
+    model.load_state_dict(load_file(needed(data, f"{name}.safetensors")))
+    return model.eval().requires_grad_(False)
+
+
+def cifar10_test(data: Path) -> tuple[Tensor, Tensor]:
+    """The test images (n, 3, 32, 32), normalised as the networks expect, and their classes (n,)."""
+    pictures, labels = [], []
+    with zipfile.ZipFile(needed(data, "test_5000_jpeg.zip")) as archive:
+        for name in sorted(name for name in archive.namelist() if name.endswith(".jpg")):
+            with Picture.open(io.BytesIO(archive.read(name))) as picture:
+                pictures.append(np.asarray(picture.convert("RGB")))
+            labels.append(CLASSES.index(name.split("/")[-2]))
+    images = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
+    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    return ((images - mean[:, None, None]) / deviation[:, None, None]).contiguous(), torch.tensor(labels)
+
+
+def needed(data: Path, name: str) -> Path:
+    """The path of a file of the folder `cifar10`; ends the program where it is missing and says where to get it."""
+    path = data / "cifar10" / name
+    if not path.is_file():
+        raise SystemExit(
+            f"missing: {path}\n  what it is: {SOURCES[name]}\n  name the folder that holds cifar10/ with --data PATH, "
+            "or in the environment variable CANONIZE_DATA"
+        )
+    return path
+
+
+def add_data_option(parser: argparse.ArgumentParser) -> None:
+    """The option --data PATH, by default what the environment variable CANONIZE_DATA says."""
+    default = os.environ.get("CANONIZE_DATA")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path(default) if default else Path("data"),
+        metavar="PATH",
+        help="folder that holds cifar10/ (default: $CANONIZE_DATA, or ./data)",
+    )

@@ -1,0 +1,35 @@
+"""The benchmark pages say what their JSON says, and the scripts say what they need."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent.parent / "benchmarks"
+
+
+def run(script: str, *options: str) -> subprocess.CompletedProcess[str]:
+    plain = {name: value for name, value in os.environ.items() if name != "CANONIZE_DATA"}
+    command = [sys.executable, str(FOLDER / script), *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=plain)
+
+
+def test_every_figure_of_the_page_is_that_of_a_run() -> None:
+    found = run("_page.py", "--check")
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in FOLDER.glob("[a-z]*.py") if path.name != "readme.py"))
+def test_a_script_says_how_it_is_called(script: str) -> None:
+    assert "usage" in run(script, "--help").stdout
+
+
+def test_missing_data_are_told(tmp_path: Path) -> None:
+    found = run("cifar10_c4.py", "--data", str(tmp_path / "nowhere"))
+    assert found.returncode != 0
+    assert "nowhere" in found.stdout + found.stderr
+    assert "Traceback" not in found.stderr
