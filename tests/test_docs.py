@@ -26,7 +26,7 @@ def run_page(text: str, name: str) -> int:
     for found in BLOCK.finditer(text):
         # Line numbers of the page, so that a failure points into it.
         padding = "\n" * text[: found.start(1)].count("\n")
-        exec(compile(padding + found[1], name, "exec"), space)
+        exec(compile(padding + found[1], name, "exec", dont_inherit=True), space)
         count += 1
     return count
 

@@ -112,7 +112,7 @@ INPUTS = {
     "set of one axis": (lambda: made(claim=SETS)(torch.rand(2)), "has no rows"),
     "set of nan": (lambda: made(claim=SETS)(torch.full((2, 4, 3), torch.nan)), "have no order"),
     "pairs sorted": (lambda: made(claim=GRAPHS, frame=Sorted())(torch.rand(2, 4, 4)), "Sorted orders sets"),
-    "images sorted": (lambda: made(frame=Sorted())(X), "needs an input declared Nodes"),
+    "images sorted": (lambda: made(frame=Sorted())(X), "Sorted orders sets"),
 }  # fmt: skip
 
 

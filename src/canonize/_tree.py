@@ -175,6 +175,50 @@ def walk(function: Callable[..., Any], spec: Any, *values: Any, path: str = "") 
     return function(spec, *values, path=path)
 
 
+def unnamed(spec: Any, value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
+    """The tensors that the `Node`s of a tree of actions leave out, each with its path."""
+    if isinstance(spec, Node):
+        for name, part in _parts(value):
+            if name in spec.parts:
+                yield from unnamed(spec.parts[name], part, f"{path}.{name}")
+            else:
+                for inner, leaf in leaves(part, f"{path}.{name}"):
+                    if isinstance(leaf, Tensor):
+                        yield inner, leaf
+    elif isinstance(spec, Mapping):
+        for key, part in spec.items():
+            yield from unnamed(part, value[key], f"{path}.{key}")
+    elif isinstance(spec, tuple | list):
+        for position, part in enumerate(spec):
+            yield from unnamed(part, value[position], f"{path}[{position}]")
+
+
+def own_unnamed(spec: Any, value: Any) -> Any:
+    """The value with copies of the tensors that its `Node`s leave out, so that who changes them changes no one else's."""
+    if isinstance(spec, Node):
+        parts = {}
+        for name, part in _parts(value):
+            inner = spec.parts.get(name)
+            new = own_unnamed(inner, part) if name in spec.parts else map_tensors(torch.clone, part)
+            if new is not part:
+                parts[name] = new
+        return replace(value, parts) if parts else value
+    if isinstance(spec, Mapping):
+        return rebuild(value, [own_unnamed(spec[key], value[key]) for key in value])
+    if isinstance(spec, tuple | list):
+        return rebuild(value, [own_unnamed(part, value[position]) for position, part in enumerate(spec)])
+    return value
+
+
+def _parts(value: Any) -> list[tuple[str, Any]]:
+    """The named parts of a dict, a dataclass or an object with attributes; of one that lists its keys, those."""
+    inner = children(value)
+    if inner is not None:
+        return inner
+    names = value.keys() if callable(getattr(value, "keys", None)) else getattr(value, "__dict__", {})
+    return [(name, getattr(value, name)) for name in list(names) if isinstance(name, str)]
+
+
 def spec_leaves(spec: Any) -> list[Any]:
     """The actions (and Nones) at the leaves of a tree of actions, in order."""
     if isinstance(spec, Node):
@@ -222,7 +266,7 @@ def to_arrays(value: Any) -> Any:
 
 def is_array(leaf: Any) -> bool:
     """Whether a leaf is a NumPy array; does not import NumPy."""
-    return type(leaf).__module__ == "numpy" and type(leaf).__name__ == "ndarray"
+    return any(kind.__module__ == "numpy" and kind.__name__ == "ndarray" for kind in type(leaf).__mro__)
 
 
 def _same_keys(spec: Mapping[Any, Any], value: Mapping[Any, Any], path: str) -> None:

@@ -7,12 +7,12 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from canonize._tree import describe, map_tensors, tensors, to_arrays, to_tensors, walk
+from canonize._tree import describe, map_tensors, own_unnamed, tensors, to_arrays, to_tensors, unnamed, walk
 from canonize.actions import Index, Rows
 from canonize.actions.trees import at, batch_of, move, repeat, row_index
-from canonize.errors import refuse, within
-from canonize.frames import Poses, default_frame
-from canonize.frames.base import draws, flat
+from canonize.errors import SymmetryError, refuse, within
+from canonize.frames import Confidence, LogSumExp, Poses, default_frame
+from canonize.frames.base import draws, flat, is_labels, takes_two
 from canonize.symmetry import Symmetry, call, collect
 
 
@@ -76,12 +76,26 @@ class Symmetrized(nn.Module):
                 fix="symmetrize(model, Symmetry(C(4), inputs=Image(), outputs=Scalar()))",
             )
         frame = default_frame(symmetry) if frame is None else frame
+        if isinstance(frame, Confidence | LogSumExp):
+            raise refuse(
+                "symmetrize: this is an energy, not a frame",
+                got=type(frame).__name__,
+                expected="a frame",
+                fix=f"symmetrize(model, symmetry, Best({type(frame).__name__}(model)))",
+            )
         if not callable(frame) or isinstance(frame, type):
             raise refuse(
                 "symmetrize: the frame cannot be called",
                 got=f"the class {frame.__name__}" if isinstance(frame, type) else describe(frame),
                 expected="a frame such as Average() or Best(energy)",
                 fix="write it with brackets; a frame of yours is a function (symmetry, inputs, *, generator=None) -> Poses",
+            )
+        if not takes_two(frame):
+            raise refuse(
+                "symmetrize: the frame cannot be called as a frame is",
+                got=f"{describe(frame)}, which does not take two arguments",
+                expected="a function (symmetry, inputs) -> Poses",
+                fix="for an energy write Best(energy); a frame of yours takes the claim and the inputs",
             )
         if not isinstance(chunk, int) or chunk < 1:
             raise refuse("symmetrize: bad chunk", got=repr(chunk), expected="poses per call, at least 1", fix="chunk=1")
@@ -138,6 +152,7 @@ class Symmetrized(nn.Module):
                     expected=f"{batch}, one for each sample of the input",
                     fix="give the elements and weights of Poses the shape (k, batch, ...)",
                 )
+            _check_weights(poses.weights)
             return poses
 
     def _outputs(self, value: Any, poses: Poses, arrays: bool) -> Any:
@@ -151,13 +166,13 @@ class Symmetrized(nn.Module):
             copies = repeat(spec, value, times, index=index, batch=batch)
             shown = move(spec, self.symmetry.group.inverse(g), copies)
             rows = row_index(spec, copies)
-            output = self._call(_own(shown, copies), arrays)
+            output = self._call(own_unnamed(spec, _own(shown, copies)), arrays)
             output = self._returned(output, g, times * batch, rows, poses)
-            if poses.count == 1:
+            if poses.count == 1 and not poses.weights.requires_grad:
                 return output
             weights = poses.weights[part].flatten()
             total = self._add(total, output, weights, times, rows)
-        return total
+        return walk(_narrow, self.symmetry.outputs, total, output)
 
     def _call(self, value: Any, arrays: bool) -> Any:
         output = call(self.model, self.symmetry, to_arrays(value) if arrays else value)
@@ -183,7 +198,8 @@ class Symmetrized(nn.Module):
                     f"an output{path and ' at ' + path} does not have the batch first",
                     got=f"{describe(part)}, declared {action!r}",
                     expected=f"first axis {wanted}",
-                    fix="let the model keep one output for each sample; declare None for what has no batch",
+                    fix="let the model keep one output for each sample; declare None for what has no batch; samples without "
+                    "rows at the end are counted only where another input has one entry for each sample",
                 )
             if poses.stabilizer is None:
                 return part
@@ -200,22 +216,54 @@ class Symmetrized(nn.Module):
                 return before[0] if before else part[: len(part) // times]
             if not isinstance(part, Tensor):
                 return before[0] if before else part
-            if action is None or not (part.is_floating_point() or part.is_complex()):
-                raise refuse(
-                    f"an output{path and ' at ' + path} cannot be averaged over poses",
-                    got=f"{describe(part)}, declared {action!r}",
-                    expected="floating-point outputs with an action where a sample has several poses",
-                    fix="symmetrize the logits and take labels outside: symmetrize(model, ...)(x).argmax(1); "
-                    "or use a frame with one pose, such as Best(energy)",
-                )
+            if action is None or is_labels(action) or not (part.is_floating_point() or part.is_complex()):
+                raise _unaveraged(path, part, f"declared {action!r}")
             each = weights[rows] if isinstance(action, Rows) and rows is not None else weights
-            # An output of weight zero must not count, not even where it is infinite or no number.
-            each = each.to(part.dtype).reshape(-1, *(1,) * (part.ndim - 1))
-            weighted = torch.where(each == 0, 0, part * each)
+            # Sums in float32 at least: in bfloat16 the weights alone would not add up to one.
+            wide = torch.promote_types(part.dtype, torch.float32)
+            each = each.to(wide).reshape(-1, *(1,) * (part.ndim - 1))
+            # An answer of weight zero must not count, not even where it is infinite; its weight keeps its gradient.
+            part = torch.where((each == 0) & ~part.isfinite(), 0, part)
+            weighted = part.to(wide) * each
             summed = weighted.reshape(times, part.shape[0] // times, *part.shape[1:]).sum(0)
             return before[0] + summed if before else summed
 
+        for path, part in unnamed(self.symmetry.outputs, output):
+            if part.ndim:
+                raise _unaveraged(path, part, "not declared")
         return walk(leaf, self.symmetry.outputs, output, *([] if total is None else [total]))
+
+
+def _narrow(action: Any, total: Any, output: Any, *, path: str) -> Any:
+    """A sum in the dtype of the outputs."""
+    averaged = action is not None and not isinstance(action, Index) and isinstance(total, Tensor)
+    return total.to(output.dtype) if averaged else total
+
+
+def _unaveraged(path: str, part: Tensor, how: str) -> SymmetryError:
+    return refuse(
+        f"an output{path and ' at ' + path} cannot be averaged over poses",
+        got=f"{describe(part)}, {how}",
+        expected="floating-point outputs with an action where a sample has several poses",
+        fix="symmetrize the logits and take labels outside: symmetrize(model, ...)(x).argmax(1); "
+        "or use a frame with one pose, such as Best(energy)",
+    )
+
+
+def _check_weights(weights: Tensor) -> None:
+    """Refuse weights that are no shares; on a GPU, where looking at values stalls it, `check_frame` is there to do so."""
+    if torch.compiler.is_compiling() or weights.device.type != "cpu":
+        return
+    sums = weights.detach().double().sum(0)
+    good = (weights.detach() >= 0).all(0) & ((sums - 1).abs() < 1e-3)
+    if not bool(good.all()):
+        first = int((~good).int().argmax())
+        raise refuse(
+            "the weights of the poses are no shares",
+            got=f"{weights[:, first].tolist()[:8]} for sample {first}, with the sum {float(sums[first]):.6g}",
+            expected="numbers from 0 that sum to one over k",
+            fix="divide them by their sum: weights / weights.sum(0)",
+        )
 
 
 def _own(shown: Any, given: Any) -> Any:

@@ -18,11 +18,12 @@ class Action(Protocol):
 
     The batch shape of `g` stands for the leading axes of `x`; `x` is not changed. An action may also have a method
     `lossless(g, x)`, which says for each element whether moving `x` by it and back returns `x` up to rounding; an
-    action without it is taken to be lossless always.
+    action without it is taken to be lossless always. One that only moves entries, and rounds nothing, may say so with
+    `bitwise(g, x)`: `Best` then chooses the same pose, bit for bit, for every moved copy of an input.
     """
 
     def __call__(self, g: Any, x: Any) -> Any:
-        """G · x."""
+        """g · x."""
         ...
 
 
@@ -32,6 +33,17 @@ def lossless(action: Any, g: Any, x: Tensor) -> Tensor:
         told: Tensor = action.lossless(g, x)
         return told
     return torch.ones((), dtype=torch.bool, device=x.device)
+
+
+def bitwise(action: Any, g: Any, x: Tensor) -> Tensor:
+    """For each element whether `action` only moves entries of `x` or turns their sign over, so that no bit is rounded.
+
+    (*batch) bool, or () where it is so for all. An action without the method `bitwise(g, x)` is taken to round.
+    """
+    if hasattr(action, "bitwise"):
+        told: Tensor = action.bitwise(g, x)
+        return told
+    return torch.zeros((), dtype=torch.bool, device=x.device)
 
 
 def matrix_of(action: Any, g: Any, dim: int | None = None) -> Tensor:

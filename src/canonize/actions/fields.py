@@ -9,7 +9,7 @@ from typing import Any, final
 from torch import Tensor
 
 from canonize._tree import Node, brief, describe
-from canonize.actions.base import lossless
+from canonize.actions.base import bitwise, lossless
 from canonize.errors import refuse
 
 
@@ -119,6 +119,10 @@ class Factor:
         """As the inner action says."""
         return lossless(self.action, self._part(g), x)
 
+    def bitwise(self, g: Any, x: Tensor) -> Tensor:
+        """As the inner action says."""
+        return bitwise(self.action, self._part(g), x)
+
     def _part(self, g: Any) -> Any:
         if type(g) is not tuple or not -len(g) <= self.position < len(g):
             raise refuse(
@@ -167,6 +171,13 @@ class Chain:
         told = lossless(self.actions[0], g, x)
         for action in self.actions[1:]:
             told = told & lossless(action, g, x)
+        return told
+
+    def bitwise(self, g: Any, x: Tensor) -> Tensor:
+        """Whether all of them say so."""
+        told = bitwise(self.actions[0], g, x)
+        for action in self.actions[1:]:
+            told = told & bitwise(action, g, x)
         return told
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, final
 
+import torch
 from torch import Tensor
 
 from canonize.actions.base import fit, permutation_of
@@ -26,6 +27,10 @@ class Nodes:
         """The relabelled rows, of the shape of x."""
         return _relabel(self, permutation_of(self, g), x, axes=1)
 
+    def bitwise(self, g: Any, x: Tensor) -> Tensor:
+        """True: entries only move."""
+        return torch.ones((), dtype=torch.bool, device=x.device)
+
 
 @final
 @dataclass(frozen=True)
@@ -41,6 +46,10 @@ class Pairs:
     def __call__(self, g: Any, x: Tensor) -> Tensor:
         """The relabelled entries, of the shape of x."""
         return _relabel(self, permutation_of(self, g), x, axes=2)
+
+    def bitwise(self, g: Any, x: Tensor) -> Tensor:
+        """True: entries only move."""
+        return torch.ones((), dtype=torch.bool, device=x.device)
 
 
 def _relabel(action: Any, g: Tensor, x: Tensor, *, axes: int) -> Tensor:

@@ -54,6 +54,8 @@ class Image:
         """Whether each element only moves entries of x."""
         return lossless_on(matrix_of(self, g, 2), tuple(x.shape[-2:]))
 
+    bitwise = lossless
+
 
 @final
 @dataclass(frozen=True, repr=False)
@@ -73,6 +75,8 @@ class Mask:
 
     fill: float = 0
 
+    labels = True  # never averaged: a mean of labels is no label
+
     def __post_init__(self) -> None:
         if not isinstance(self.fill, int | float):
             raise refuse("Mask: the fill is no number", got=repr(self.fill), expected="a label", fix="Mask(fill=255)")
@@ -85,6 +89,8 @@ class Mask:
     def lossless(self, g: Any, x: Tensor) -> Bool[Tensor, "*batch"]:
         """Whether each element only moves entries of x."""
         return lossless_on(matrix_of(self, g, 2), tuple(x.shape[-2:]))
+
+    bitwise = lossless
 
 
 @final
@@ -124,6 +130,11 @@ class VectorImage:
         """Whether each element only moves entries of x, up to their sign."""
         return lossless_on(matrix_of(self, g, 2), tuple(x.shape[-2:]))
 
+    def bitwise(self, g: Any, x: Tensor) -> Bool[Tensor, "*batch"]:
+        """As `lossless`, for matrices without rounding in them: the channels are multiplied by them."""
+        matrix = matrix_of(self, g, 2)
+        return self.lossless(g, x) & (matrix == matrix.round()).flatten(-2).all(-1)
+
 
 @final
 @dataclass(frozen=True, repr=False)
@@ -153,6 +164,8 @@ class Volume:
     def lossless(self, g: Any, x: Tensor) -> Bool[Tensor, "*batch"]:
         """Whether each element only moves entries of x."""
         return lossless_on(matrix_of(self, g, 3), tuple(x.shape[-3:]))
+
+    bitwise = lossless
 
 
 def _unshifted(action: Any, g: Any) -> Any:

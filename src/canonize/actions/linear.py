@@ -12,6 +12,7 @@ from canonize._tree import brief
 from canonize.actions.base import fit, floating, matrix_of
 from canonize.errors import refuse
 from canonize.groups import Rigid
+from canonize.linalg import is_signed_permutation, matmul
 
 
 @final
@@ -22,6 +23,10 @@ class Scalar:
     def __call__(self, g: Any, x: Any) -> Any:
         """x, unchanged."""
         return x
+
+    def bitwise(self, g: Any, x: Array) -> Array:
+        """True: nothing is computed."""
+        return torch.ones((), dtype=torch.bool, device=x.device)
 
 
 @final
@@ -37,8 +42,12 @@ class Vector:
     """
 
     def __call__(self, g: Any, x: Array) -> Array:
-        """G x for each vector, of the shape of x."""
+        """g x for each vector, of the shape of x."""
         return along_axes(self, matrix_of(self, g), x, rank=1)
+
+    def bitwise(self, g: Any, x: Array) -> Array:
+        """Whether each element is a signed permutation."""
+        return _moves_entries(matrix_of(self, g))
 
 
 @final
@@ -47,13 +56,17 @@ class Point:
     """A position that turns and shifts. Values, errors: as for `Vector`; under plain matrices a point moves as a vector."""
 
     def __call__(self, g: Any, x: Array) -> Array:
-        """Linear x + shift for each point, of the shape of x."""
+        """linear x + shift for each point, of the shape of x."""
         matrix = matrix_of(self, g)
         moved = along_axes(self, matrix, x, rank=1)
         if not isinstance(g, Rigid):
             return moved
         middle = moved.ndim - matrix.ndim + 1
         return moved + g.shift.to(moved.dtype).reshape(*g.shift.shape[:-1], *(1,) * middle, g.shift.shape[-1])
+
+    def bitwise(self, g: Any, x: Array) -> Array:
+        """Whether each element is a signed permutation without a shift."""
+        return _moves_entries(matrix_of(self, g)) & (not isinstance(g, Rigid))
 
 
 @final
@@ -90,6 +103,14 @@ class Tensor:
         sign = torch.where(torch.linalg.det(matrix) < 0, -1.0, 1.0).to(moved.dtype)
         return moved * sign.reshape((*sign.shape, *(1,) * (moved.ndim - sign.ndim)))
 
+    def bitwise(self, g: Any, x: Array) -> Array:
+        """Whether each element is a signed permutation."""
+        return _moves_entries(matrix_of(self, g))
+
+
+def _moves_entries(matrix: Array) -> Array:
+    return is_signed_permutation(matrix) & (matrix == matrix.round()).flatten(-2).all(-1)
+
 
 def along_axes(action: Any, matrix: Array, x: Array, *, rank: int) -> Array:
     """Multiply each of the last `rank` axes of `x` by the matrices, (*batch, n, n); batch and middle axes are carried along."""
@@ -106,5 +127,5 @@ def along_axes(action: Any, matrix: Array, x: Array, *, rank: int) -> Array:
     for axis in range(x.ndim - rank, x.ndim):
         rows = x.movedim(axis, -1)
         lead, middle = rows.shape[: len(batch)], rows.shape[len(batch) : -1].numel()
-        x = (rows.reshape(*lead, middle, n) @ matrix.mT).reshape(rows.shape).movedim(-1, axis)
+        x = matmul(rows.reshape(*lead, middle, n), matrix.mT).reshape(rows.shape).movedim(-1, axis)
     return x

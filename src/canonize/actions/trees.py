@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from canonize._tree import describe, map_tensors, spec_leaves, tensors, to_tensors, walk
+from canonize._tree import describe, map_tensors, spec_leaves, tensors, to_tensors, unnamed, walk
 from canonize.actions.base import lossless
 from canonize.actions.fields import Index, Rows
 from canonize.errors import refuse, within
 
 
 def move(spec: Any, g: Any, value: Any, *, index: Tensor | None = None) -> Any:
-    """G · value, leaf by leaf, for a tree of actions and the value that it mirrors.
+    """g · value, leaf by leaf, for a tree of actions and the value that it mirrors.
 
     Args:
         spec: tree of actions; `None` leaves a value alone.
@@ -40,8 +41,13 @@ def move(spec: Any, g: Any, value: Any, *, index: Tensor | None = None) -> Any:
     return walk(leaf, spec, value)
 
 
-def lossless_tree(spec: Any, g: Any, value: Any, *, index: Tensor | None = None) -> Tensor:
-    """For each element whether every action of the tree moves `value` without loss, (batch,) bool. Arguments as for `move`."""
+def lossless_tree(
+    spec: Any, g: Any, value: Any, *, index: Tensor | None = None, ask: Callable[..., Tensor] = lossless
+) -> Tensor:
+    """For each element whether every action of the tree moves `value` without loss, (batch,) bool.
+
+    Arguments as for `move`; `ask` is `lossless`, or `bitwise` for the stricter question.
+    """
     first = tensors(g)[0]
     told = torch.ones(first.shape[0], dtype=torch.bool, device=first.device)
     index = row_index(spec, value) if index is None else index
@@ -49,11 +55,11 @@ def lossless_tree(spec: Any, g: Any, value: Any, *, index: Tensor | None = None)
     def leaf(action: Any, part: Any, *, path: str) -> Any:
         nonlocal told
         if isinstance(action, Rows):
-            each = lossless(action.action, _of_rows(g, index, part, action), part).expand(len(part))
+            each = ask(action.action, _of_rows(g, index, part, action), part).expand(len(part))
             lost = torch.zeros_like(told).index_put((index,), ~each, accumulate=True)
             told = told & ~lost
         elif action is not None and not isinstance(action, Index) and isinstance(part, Tensor):
-            told = told & lossless(action, g, part)
+            told = told & ask(action, g, part)
         return part
 
     walk(leaf, spec, value)
@@ -182,12 +188,17 @@ def batch_of(spec: Any, value: Any) -> tuple[int, torch.dtype, torch.device]:
     return size, torch.float64 if double else torch.float32, device
 
 
-def repeat(spec: Any, value: Any, times: int, *, index: Tensor | None = None, batch: int = 0) -> Any:
+def repeat(
+    spec: Any, value: Any, times: int, *, index: Tensor | None = None, batch: int = 0, way_out: str = "leave chunk=1"
+) -> Any:
     """The value `times` times, one copy behind the other along the batch, so that several poses fit into one call.
 
     Raises:
-        SymmetryError: a tensor that is declared None, which has no batch axis to repeat.
+        SymmetryError: a tensor that is declared None or not at all, which has no batch axis to repeat.
     """
+    if times == 1:
+        return value
+    _refuse_unnamed(spec, value, f"several poses cannot share a call; {way_out}")
 
     def leaf(action: Any, part: Any, *, path: str) -> Any:
         if isinstance(action, Index):
@@ -199,17 +210,32 @@ def repeat(spec: Any, value: Any, times: int, *, index: Tensor | None = None, ba
                     f"several poses cannot share a call: the tensor{path and ' at ' + path} is declared None",
                     got=describe(part),
                     expected="Scalar() for a value that belongs to each sample",
-                    fix="declare Scalar(), or leave chunk=1",
+                    fix=f"declare Scalar(), or {way_out}",
                 )
             return part
         return part.expand(times, *part.shape).flatten(0, 1)
 
-    return value if times == 1 else walk(leaf, spec, value)
+    return walk(leaf, spec, value)
+
+
+def _refuse_unnamed(spec: Any, value: Any, why: str) -> None:
+    """Refuse tensors that a `Fields` leaves out: whether they have a batch axis, nobody has said."""
+    for path, part in unnamed(spec, value):
+        if part.ndim:
+            raise refuse(
+                f"the tensor at {path} is not declared, and samples have to be told apart here",
+                got=describe(part),
+                expected="an action for every tensor that belongs to a sample",
+                fix=f"declare it: Scalar() where it belongs to each sample, Rows(Scalar()) where to each row ({why})",
+            )
 
 
 def take(spec: Any, value: Any, samples: Tensor, *, index: Tensor | None = None) -> Any:
     """The samples with these numbers, (count,) int64 and each at most once; rows follow their sample and are numbered anew."""
     index = row_index(spec, value) if index is None else index
+    if len(samples) == batch_of(spec, value)[0] and torch.equal(samples.cpu(), torch.arange(len(samples))):
+        return value
+    _refuse_unnamed(spec, value, "or take all samples in one batch")
     rows, renumbered = None, None
     if index is not None:
         place = torch.full((int(max(samples.max() if len(samples) else 0, index.max() if len(index) else 0)) + 1,), -1)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from canonize._tree import describe, map_tensors, tensors
-from canonize.actions import Scalar
+from canonize.actions import Rows, Scalar
 from canonize.actions.trees import at, batch_of
 from canonize.errors import refuse
 from canonize.symmetry import Symmetry
@@ -103,6 +103,22 @@ def draws(frame: Any, generator: torch.Generator | None) -> dict[str, torch.Gene
     return {"generator": generator} if takes else {}
 
 
+def takes_two(frame: Any) -> bool:
+    """Whether a frame can be called as `frame(symmetry, inputs)`; True where its signature is unknown."""
+    try:
+        inspect.signature(frame.forward if isinstance(frame, torch.nn.Module) else frame).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+    return True
+
+
+def is_labels(action: Any) -> bool:
+    """Whether an action moves labels, of which a mean is none, whatever their dtype."""
+    return bool(getattr(action.action if isinstance(action, Rows) else action, "labels", False))
+
+
 def one_each(group: Any, inputs: Any, symmetry: Symmetry) -> tuple[Any, int]:
     """All elements of a finite group in the dtype and on the device of the inputs, and the batch size.
 
@@ -162,7 +178,7 @@ class Coset:
             [action(at(self.elements, (position, owner)), part) for position in range(self.active.shape[0])]
         )
         active = self.active[:, owner].reshape(len(turned), len(rows), *(1,) * (part.ndim - 1))
-        if part.is_floating_point() or part.is_complex():
+        if (part.is_floating_point() or part.is_complex()) and not is_labels(action):
             mean = torch.where(active, turned, 0).sum(0) / active.sum(0)
         else:
             mean = _vote(turned, active)
@@ -174,5 +190,7 @@ def _vote(labels: Tensor, active: Tensor) -> Tensor:
     votes = torch.stack([((labels == label) & active).sum(0) for label in labels])
     votes = torch.where(active, votes, -1)
     best = votes == votes.amax(0)
+    if labels.is_floating_point():
+        return torch.where(best, labels, torch.inf).amin(0)
     wide = labels.to(torch.int64)
     return torch.where(best, wide, torch.iinfo(torch.int64).max).amin(0)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from canonize._tree import describe, to_tensors, walk
 from canonize.actions import Image, Index, Rows, Volume
+from canonize.actions.base import bitwise
 from canonize.actions.trees import at, lossless_tree, move, repeat, row_index, take
 from canonize.errors import refuse
 from canonize.frames.base import Coset, Poses, flat, one_each, over_batch
@@ -21,11 +22,12 @@ from canonize.symmetry import Symmetry, call
 class Best(nn.Module):
     """The one pose whose canonical input has the lowest energy: one model call, and the energies of the whole orbit.
 
-    The orbit is scored in one batched call. Where every element is lossless, candidates are put into an order that
-    depends on their content alone before they are scored, so that the choice is the same, bit for bit, for every turned
-    copy of the input; candidates of equal energy give the same canonical input. Where several elements give that very
-    input (a symmetric image), outputs are averaged over them. Where elements are resampled or rounded, candidates whose
-    energies agree to rounding share the weight.
+    The orbit is scored in one batched call. Where every element only moves entries (quarter turns of square grids,
+    permutations, signed permutations of coordinates), candidates are put into an order that depends on their content
+    alone before they are scored, so that the choice is the same, bit for bit, for every moved copy of the input;
+    candidates of equal energy give the same canonical input. Where several elements give that very input (a symmetric
+    image), outputs are averaged over them. Where elements round or resample, candidates whose energies agree to rounding
+    (1e-5 of the largest) share the weight, each with a model call of its own.
 
     Args:
         energy: called as the model is, on |G| x batch candidates; returns one number each, (count,). An `nn.Module`
@@ -67,8 +69,9 @@ class Best(nn.Module):
         with torch.no_grad():
             back = symmetry.group.inverse(elements)
             orbit = _orbit(symmetry, small, back, batch)
-            # A batch of none has nothing to lose, and nothing to score either.
-            if batch == 0 or bool(lossless_tree(symmetry.inputs, flat(over_batch(back, batch)), orbit).all()):
+            # A batch of none has nothing to round, and nothing to score either.
+            turns = flat(over_batch(back, batch))
+            if batch == 0 or bool(lossless_tree(symmetry.inputs, turns, orbit, ask=bitwise).all()):
                 return self._exact(symmetry, inputs, elements, orbit, (k, batch))
             return self._rounded(elements, self._score(symmetry, orbit, (k, batch)))
 
@@ -130,7 +133,8 @@ class Best(nn.Module):
 def _orbit(symmetry: Symmetry, inputs: Any, back: Any, batch: int) -> Any:
     """All g^-1 · x, (k * batch) samples, the elements outermost."""
     index = row_index(symmetry.inputs, inputs)
-    copies = repeat(symmetry.inputs, inputs, leading(back), index=index, batch=batch)
+    way_out = "use a frame that scores nothing, such as Average()"
+    copies = repeat(symmetry.inputs, inputs, leading(back), index=index, batch=batch, way_out=way_out)
     return move(symmetry.inputs, flat(over_batch(back, batch)), copies)
 
 

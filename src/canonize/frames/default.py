@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from canonize._tree import spec_leaves
-from canonize.actions import Nodes, Pairs
+from canonize.actions import Nodes, Scalar
 from canonize.errors import refuse
 from canonize.frames.average import Average
 from canonize.frames.sort import Sorted
@@ -20,7 +20,8 @@ def default_frame(symmetry: Symmetry) -> Any:
         SymmetryError: an infinite group, for which no exact frame exists without further choices.
     """
     leaves = spec_leaves(symmetry.inputs)
-    sets = any(isinstance(leaf, Nodes) for leaf in leaves) and not any(isinstance(leaf, Pairs) for leaf in leaves)
+    others = [leaf for leaf in leaves if not isinstance(leaf, Nodes | Scalar) and leaf is not None]
+    sets = any(isinstance(leaf, Nodes) for leaf in leaves) and not others
     if isinstance(symmetry.group, S) and sets:
         return Sorted()
     if order(symmetry.group) is not None:

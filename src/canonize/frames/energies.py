@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from canonize._tree import describe, to_tensors
 from canonize.errors import refuse
@@ -33,6 +33,7 @@ class Confidence:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
         """(batch,), from -1 to 0, dimensionless."""
+        _still(self)
         return -_logits(self.model(*args, **kwargs), self).softmax(-1).amax(-1)
 
 
@@ -53,6 +54,7 @@ class LogSumExp:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
         """(batch,), any real number, in the unit of the logits."""
+        _still(self)
         return -torch.logsumexp(_logits(self.model(*args, **kwargs), self), -1)
 
 
@@ -65,6 +67,20 @@ def _callable(energy: Any) -> None:
             expected="a callable that returns logits",
             fix=f"Best({name}(model))",
         )
+
+
+def _still(energy: Any) -> None:
+    """Refuse to score with a model whose running statistics would take the turned candidates in."""
+    if not isinstance(energy.model, nn.Module) or not energy.model.training:
+        return
+    for name, module in energy.model.named_modules():
+        if module.training and isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats:
+            raise refuse(
+                f"{type(energy).__name__}: scoring would change the running statistics of the model",
+                got=f"{type(module).__name__} {name!r} in train mode",
+                expected="batch normalisation in eval mode, or a model of its own for the energy",
+                fix=f"model.eval(); or Best({type(energy).__name__}(copy.deepcopy(model).eval())) while the model trains",
+            )
 
 
 def _logits(output: Any, energy: Any) -> Tensor:

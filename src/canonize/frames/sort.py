@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from canonize._tree import describe, walk
@@ -29,27 +29,21 @@ class Sorted:
     the column's range.
 
     Raises:
-        SymmetryError: no input declared `Nodes()`, one declared `Pairs()` (an order of nodes alone does not settle a graph),
-            rows of another number than the group's, NaN among
-            them, or an output that is neither `Nodes()`, `Pairs()` nor `Scalar()` where rows are equal.
+        SymmetryError: no input declared `Nodes()`, one declared anything but `Nodes()`, `Scalar()` or None (an order of rows
+            does not settle a graph), rows of another number than the group's, NaN among them; where rows are equal, an
+            output that is no floating-point `Nodes()`, `Pairs()` or `Scalar()`.
     """
 
     def __call__(self, symmetry: Symmetry, inputs: Any, *, generator: torch.Generator | None = None) -> Poses:
         """One permutation for each sample."""
-        rows = _columns(symmetry, inputs)
-        order = lexicographic(rows)
-        ordered = rows.gather(1, order[..., None].expand(rows.shape))
-        same = (ordered[:, 1:] == ordered[:, :-1]).all(-1)
-        gaps = (ordered[:, 1:, 0] - ordered[:, :-1, 0]) if rows.shape[-1] else torch.zeros_like(same, dtype=rows.dtype)
-        span = (
-            (ordered[:, -1:, 0] - ordered[:, :1, 0])
-            if rows.shape[1] and rows.shape[-1]
-            else torch.ones_like(gaps[:, :1])
-        )
-        relative = torch.where(same, 1.0, torch.where(span > 0, gaps / span, 0.0)).nan_to_num(nan=0.0)
-        margin = torch.cat([relative, torch.ones_like(rows[:, :1, :1].sum(-1))], 1)
-        margin = margin.amin(1) if margin.shape[1] else torch.ones(len(rows), dtype=rows.dtype, device=rows.device)
-        weights = torch.ones(1, len(rows), dtype=rows.dtype, device=rows.device)
+        columns = _columns(symmetry, inputs)
+        order = lexicographic(columns)
+        ordered = [column.gather(1, order) for column in columns]
+        same = torch.ones_like(order[:, 1:], dtype=torch.bool)
+        for column in ordered:
+            same = same & (column[:, 1:] == column[:, :-1])
+        margin = _margin(ordered, same)
+        weights = torch.ones(1, len(order), dtype=margin.dtype, device=order.device)
         if not bool(same.any()):
             return Poses(order[None], weights, margin)
         labels = torch.cat([torch.zeros_like(order[:, :1]), (~same).cumsum(1)], 1)
@@ -87,19 +81,28 @@ class Classes:
         return _mean_by(orbits.flatten(1), pairs, 2 * n * n).reshape(output.shape)
 
 
-def lexicographic(rows: Float[Tensor, "batch n d"]) -> Int[Tensor, "batch n"]:
+def lexicographic(columns: list[Tensor]) -> Int[Tensor, "batch n"]:
     """The order that sorts the rows of each sample by their columns, the first column first.
 
     Args:
-        rows: (batch, n, d), real, no NaN.
+        columns: one or more of shape (batch, n), real or whole numbers, no NaN.
 
     Returns:
         (batch, n), int64: row order[j] is the j-th.
     """
-    order = torch.arange(rows.shape[1], device=rows.device).expand(rows.shape[:2])
-    for column in reversed(rows.unbind(-1)):
+    order = torch.arange(columns[0].shape[1], device=columns[0].device).expand(columns[0].shape)
+    for column in reversed(columns):
         order = order.gather(1, column.gather(1, order).argsort(dim=1, stable=True))
     return order
+
+
+def _margin(ordered: list[Tensor], same: Tensor) -> Tensor:
+    """The smallest gap in the first column between different neighbours, over the column's range; 1 where none differ."""
+    first = ordered[0].double()
+    span = first[:, -1:] - first[:, :1]
+    gaps = torch.where(span > 0, (first[:, 1:] - first[:, :-1]) / span, 0.0).nan_to_num(nan=0.0)
+    none = torch.ones(len(first), 1, dtype=torch.float64, device=first.device)
+    return torch.cat([torch.where(same, 1.0, gaps), none], 1).amin(1)
 
 
 def _mean_by(labels: Tensor, values: Tensor, count: int) -> Tensor:
@@ -111,35 +114,40 @@ def _mean_by(labels: Tensor, values: Tensor, count: int) -> Tensor:
     return sums.gather(1, index) / sizes.gather(1, labels).reshape(*labels.shape, *(1,) * (values.ndim - 2))
 
 
-def _columns(symmetry: Symmetry, inputs: Any) -> Tensor:
+def _columns(symmetry: Symmetry, inputs: Any) -> list[Tensor]:
+    """The columns of all inputs declared `Nodes()`, (batch, n) each: floats as they are, whole numbers as int64."""
     found: list[Tensor] = []
 
     def leaf(action: Any, part: Any, *, path: str) -> Any:
-        if isinstance(action, Pairs):
+        if action is None or isinstance(action, Scalar):
+            return part
+        if not isinstance(action, Nodes):
             raise refuse(
-                f"Sorted orders sets; the input{path and ' at ' + path} is declared Pairs()",
-                got="an input with pairs of nodes",
-                expected="inputs declared Nodes()",
+                f"Sorted orders sets; the input{path and ' at ' + path} is declared {action!r}",
+                got="an input that may tell nodes apart in a way that an order of rows does not see",
+                expected="inputs declared Nodes(), Scalar() or None",
                 fix="Average() visits every order where n <= 8",
             )
-        if isinstance(action, Nodes):
-            if not isinstance(part, Tensor) or part.ndim < 2:
-                raise refuse(
-                    f"Sorted: the input{path and ' at ' + path} has no rows",
-                    got=describe(part),
-                    expected="a tensor (batch, n, ...)",
-                    fix="x[None] adds a batch axis to a single set, x[..., None] gives its numbers a column",
-                )
-            if isinstance(symmetry.group, S) and part.shape[1] != symmetry.group.n:
-                raise refuse(
-                    f"Sorted: the input{path and ' at ' + path} does not have the size of the group",
-                    got=f"{part.shape[1]} rows, {symmetry.group!r}",
-                    expected=f"(batch, {symmetry.group.n}, ...)",
-                    fix=f"use S({part.shape[1]}), and put the rows right after the batch",
-                )
-            part = torch.view_as_real(part) if part.is_complex() else part
-            wide = part.double() if not part.is_floating_point() or part.dtype == torch.float64 else part.float()
-            found.append(wide.reshape(*part.shape[:2], part.shape[2:].numel()))
+        if not isinstance(part, Tensor) or part.ndim < 2:
+            raise refuse(
+                f"Sorted: the input{path and ' at ' + path} has no rows",
+                got=describe(part),
+                expected="a tensor (batch, n, ...)",
+                fix="x[None] adds a batch axis to a single set, x[..., None] gives its numbers a column",
+            )
+        if isinstance(symmetry.group, S) and part.shape[1] != symmetry.group.n:
+            raise refuse(
+                f"Sorted: the input{path and ' at ' + path} does not have the size of the group",
+                got=f"{part.shape[1]} rows, {symmetry.group!r}",
+                expected=f"(batch, {symmetry.group.n}, ...)",
+                fix=f"use S({part.shape[1]}), and put the rows right after the batch",
+            )
+        rows = torch.view_as_real(part) if part.is_complex() else part
+        rows = rows if rows.is_floating_point() else rows.long()
+        found.extend(rows.reshape(*rows.shape[:2], rows.shape[2:].numel()).unbind(-1))
+        if not rows.shape[2:].numel():
+            # Rows without entries are all equal.
+            found.append(torch.zeros(rows.shape[:2], dtype=torch.int64, device=rows.device))
         return part
 
     walk(leaf, symmetry.inputs, inputs)
@@ -150,8 +158,7 @@ def _columns(symmetry: Symmetry, inputs: Any) -> Tensor:
             expected="Nodes() somewhere in the inputs",
             fix="Symmetry(S(n), inputs=Nodes(), outputs=Scalar())",
         )
-    rows = torch.cat(found, -1)
-    lost = rows.isnan().flatten(1).any(1)
+    lost = torch.stack([column.isnan().any(1) for column in found]).any(0)
     if bool(lost.any()):
         raise refuse(
             "Sorted: rows that are not numbers have no order",
@@ -159,4 +166,4 @@ def _columns(symmetry: Symmetry, inputs: Any) -> Tensor:
             expected="numbers",
             fix="drop or fill these rows first",
         )
-    return rows
+    return found

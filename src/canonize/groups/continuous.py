@@ -13,7 +13,7 @@ from torch import Tensor
 from canonize._tree import brief, describe
 from canonize.errors import refuse
 from canonize.groups.base import Rigid, Shape, batch_shape, fitting, real
-from canonize.linalg import haar_orthogonal
+from canonize.linalg import haar_orthogonal, matmul
 
 
 class _Orthogonal:
@@ -54,7 +54,7 @@ class _Orthogonal:
     def compose(self, g: Float[Tensor, "*#batch n n"], h: Float[Tensor, "*#batch n n"]) -> Float[Tensor, "*batch n n"]:
         """The product g h."""
         fitting(self, g, h, axes=(self.n, self.n))
-        return g @ h
+        return matmul(g, h)
 
     def inverse(self, g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
         """The transpose, which is exact."""
@@ -154,15 +154,15 @@ class _RigidMotions:
         return Rigid(linear, shift.to(dtype=dtype, device=linear.device))
 
     def compose(self, g: Rigid, h: Rigid) -> Rigid:
-        """H first, then g: (A, a)(B, b) = (AB, Ab + a)."""
+        """h first, then g: (A, a)(B, b) = (AB, Ab + a)."""
         self._motions(g, h)
-        return Rigid(g.linear @ h.linear, (g.linear @ h.shift[..., None])[..., 0] + g.shift)
+        return Rigid(matmul(g.linear, h.linear), matmul(g.linear, h.shift[..., None])[..., 0] + g.shift)
 
     def inverse(self, g: Rigid) -> Rigid:
         """(A, a)^-1 = (A^T, -A^T a)."""
         self._motions(g)
         back = g.linear.mT
-        return Rigid(back, -(back @ g.shift[..., None])[..., 0])
+        return Rigid(back, -matmul(back, g.shift[..., None])[..., 0])
 
     def residual(self, g: Rigid) -> Float[Tensor, "*batch"]:
         """How far each motion's linear part is from where it must be; dimensionless."""

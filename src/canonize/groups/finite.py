@@ -16,7 +16,7 @@ from torch import Tensor
 from canonize._tree import brief, describe
 from canonize.errors import refuse
 from canonize.groups.base import Shape, batch_shape, fitting, real
-from canonize.linalg import inverse_small, uniform_integers
+from canonize.linalg import inverse_small, matmul, uniform_integers
 
 Rows = tuple[tuple[float, ...], ...]
 
@@ -71,7 +71,7 @@ class FiniteMatrixGroup:
     def compose(self, g: Float[Tensor, "*#batch n n"], h: Float[Tensor, "*#batch n n"]) -> Float[Tensor, "*batch n n"]:
         """The product g h, rounded to the table; NaN where an entry is NaN."""
         fitting(self, g, h, axes=(self.dim, self.dim))
-        return self._nearest(g @ h)
+        return self._nearest(matmul(g, h))
 
     def inverse(self, g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
         """The inverse of g, rounded to the table; NaN where an entry is NaN."""

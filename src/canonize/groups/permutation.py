@@ -72,7 +72,7 @@ class S:
         return keys.argsort(-1).to(device or torch.device("cpu"))
 
     def compose(self, g: Int[Tensor, "*#batch n"], h: Int[Tensor, "*#batch n"]) -> Int[Tensor, "*batch n"]:
-        """H first, then g: i goes to g[h[i]]."""
+        """h first, then g: i goes to g[h[i]]."""
         self._permutations(g, h)
         both = torch.stack(torch.broadcast_tensors(g, h))  # type: ignore[no-untyped-call]  # torch leaves it so
         return both[0].gather(-1, both[1])

@@ -7,6 +7,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 
+def matmul(a: Float[Tensor, "*#batch l m"], b: Float[Tensor, "*#batch m n"]) -> Float[Tensor, "*batch l n"]:
+    """The product a b in the precision of its factors, also inside `torch.autocast`, which would round group elements."""
+    if not torch.is_autocast_enabled(a.device.type):
+        return a @ b
+    with torch.autocast(a.device.type, enabled=False):
+        return a @ b
+
+
 def inverse_small(matrix: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
     """The inverse of each matrix; by the adjugate for n <= 3, so that signed permutations are inverted without rounding.
 

@@ -86,6 +86,6 @@ def check_action(
 
 
 def _mixed(g: Any, h: Any, keep: Tensor) -> Any:
-    """G where `keep`, h elsewhere."""
+    """g where `keep`, h elsewhere."""
     both = iter(tensors(h))
     return map_tensors(lambda t: torch.where(keep.reshape(-1, *(1,) * (t.ndim - 1)), t, next(both)), g)

@@ -151,7 +151,7 @@ def _check_moments(laws: Ledger, group: Any, dtype: torch.dtype, count: int, gen
 
 
 def _product(g: Any, h: Any) -> Any:
-    """G h by plain arithmetic, for matrices, affine motions, permutations and tuples of them; None for anything else."""
+    """g h by plain arithmetic, for matrices, affine motions, permutations and tuples of them; None for anything else."""
     if isinstance(g, Rigid):
         return Rigid(g.linear @ h.linear, (g.linear @ h.shift[..., None])[..., 0] + g.shift)
     if isinstance(g, tuple):
