@@ -108,6 +108,30 @@ def test_the_metric_and_the_decisions_over_the_orbit() -> None:
     assert found.agreement == 0.5
 
 
+@pytest.mark.parametrize("higher", [True, False])
+def test_a_metric_that_is_no_number_is_the_worst(higher: bool) -> None:
+    x = torch.zeros(40, 1, 4, 4)
+    x[:, 0, 0, 1] = 1.0
+
+    def lost(out: Tensor, _: Tensor) -> Tensor:
+        return torch.where(out[:, 0] > 0, math.nan, out[:, 1])
+
+    # 270 degrees bring the pixel from row 0, column 1 to row 1, column 3; nothing else does.
+    found = look(
+        lambda x: torch.stack([x[:, 0, 1, 3], x[:, 0, 0, 1]], 1),
+        FOUR,
+        x,
+        targets=torch.zeros(40),
+        metric=lost,
+        higher_is_better=higher,
+    ).metric
+    assert found.worst_label == "270°"
+    assert math.isnan(found.worst_element)
+    assert math.isnan(found.worst_case)
+    assert math.isnan(found.mean)
+    assert found.upright == 1.0
+
+
 def test_resampled_elements_show_their_floor() -> None:
     x = images(size=16)
     eight = Symmetry(C(8), Image(), Scalar())

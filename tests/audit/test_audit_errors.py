@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from models import FOUR, cnn, images, look
 from torch import nn
 
-from canonize import SymmetryError, accuracy
+from canonize import C, Image, Symmetry, SymmetryError, accuracy
 
 
 @pytest.mark.parametrize(
@@ -88,3 +90,79 @@ def test_bad_settings(options: dict[str, Any]) -> None:
 def test_images_that_are_not_square() -> None:
     with pytest.raises(SymmetryError, match=r"a grid of 8 x 6(.|\n)*pad to square"):
         look(lambda x: x, FOUR, images()[..., :6])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"elements": "many"},
+        {"elements": True},
+        {"confidence": "a"},
+        {"at_most": None},
+        {"batch_size": 2.5},
+        {"tolerance": "small"},
+        {"tolerance": math.nan},
+        {"scale": 0.0},
+        {"scale": "1"},
+        {"generator": 0},
+        {"decision": "argmax"},
+    ],
+    ids=str,
+)
+def test_settings_of_another_type(options: dict[str, Any]) -> None:
+    with pytest.raises(SymmetryError, match=f"audit: bad {next(iter(options))}"):
+        look(cnn(), FOUR, images(), **options)
+
+
+def test_settings_from_numpy() -> None:
+    found = look(cnn(), FOUR, images(), confidence=np.float32(0.9), batch_size=np.int64(8), tolerance=np.float32(1e-4))
+    json.dumps(found.as_dict(), allow_nan=False)
+    assert found.tolerance == pytest.approx(1e-4)
+
+
+def test_a_metric_that_is_no_function() -> None:
+    with pytest.raises(SymmetryError, match=r"audit: bad metric(.|\n)*'accuracy'"):
+        look(cnn(), FOUR, images(), targets=torch.zeros(32), metric="accuracy")
+
+
+@pytest.mark.parametrize("targets", [np.zeros(32, dtype="int64"), [0] * 32], ids=["array", "list"])
+def test_targets_that_are_no_tensor_are_taken(targets: Any) -> None:
+    plain = look(cnn(), FOUR, images(), targets=torch.zeros(32, dtype=torch.int64), metric=accuracy)
+    assert look(cnn(), FOUR, images(), targets=targets, metric=accuracy).metric == plain.metric
+
+
+def test_targets_that_are_no_numbers() -> None:
+    with pytest.raises(SymmetryError, match=r"the targets do not fit(.|\n)*list of 32"):
+        look(cnn(), FOUR, images(), targets=["cat"] * 32, metric=accuracy)
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [lambda out: out.argmax(), lambda out: out.argmax(0), lambda out: [1] * len(out)],
+    ids=["one", "other axis", "list"],
+)
+def test_a_decision_of_another_shape(decision: Any) -> None:
+    with pytest.raises(SymmetryError, match=r"the decision must give one answer for each sample(.|\n)*first axis 32"):
+        look(cnn(), FOUR, images(), decision=decision)
+
+
+def test_a_decision_may_have_several_parts() -> None:
+    found = look(lambda x: x, Symmetry(C(4), Image(), Image()), images(), decision=lambda out: (out > 0.5).numpy())
+    assert found.agreement == 1.0
+
+
+@pytest.mark.parametrize("error", [AttributeError, AssertionError, ZeroDivisionError, NotImplementedError, OSError])
+def test_whatever_the_model_raises_is_explained(error: type[Exception]) -> None:
+    def model(x: Any) -> Any:
+        raise error("no such thing")
+
+    with pytest.raises(SymmetryError, match=rf"the model failed on the inputs as they came(.|\n)*{error.__name__}: no"):
+        look(model, FOUR, images())
+
+
+def test_a_keyboard_interrupt_goes_through() -> None:
+    def model(x: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        look(model, FOUR, images())

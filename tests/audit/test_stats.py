@@ -69,3 +69,24 @@ def test_the_share_stays_between_zero_and_one(s: float, a: float, share: float) 
 def test_not_a_number_stays_so() -> None:
     one = torch.tensor([1.0, math.nan], dtype=torch.float64)
     assert math.isnan(split_of(one, one, torch.Generator().manual_seed(0)).share)
+
+
+def test_the_bootstrap_works_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    held, plain = [], torch.randint
+
+    def counted(high: int, size: tuple[int, int], **options: torch.Generator) -> torch.Tensor:
+        held.append(size[0] * size[1])
+        return plain(high, size, **options)
+
+    monkeypatch.setattr(torch, "randint", counted)
+    anti = torch.rand(60_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = split_of(torch.ones_like(anti), anti, torch.Generator().manual_seed(0), resamples=100)
+    assert sum(held) == 100 * 60_000
+    assert max(held) <= 1_000_000
+    assert found.low < found.share < found.high
+
+
+def test_the_unit_of_the_energies() -> None:
+    one = torch.ones(4, dtype=torch.float64)
+    found = split_of(one, 3 * one, torch.Generator().manual_seed(0), unit=10.0)
+    assert (found.share, found.symmetric, found.antisymmetric) == (0.75, 100.0, 300.0)

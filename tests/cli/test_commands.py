@@ -16,60 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cli_runs import audit, model, run
 from PIL import Image as Picture
-from typer.testing import CliRunner
 
-from canonize import C, Image, Product, S, Scalar, SymmetryError, Tensor
+from canonize import SO, C, Image, Product, S, Sampled, Scalar, SymmetryError, Tensor
 from canonize.cli import demo, words
-from canonize.cli.app import app
-from canonize.cli.load import load_data, load_model
-
-MODELS = """
-import torch
-
-class Mean(torch.nn.Module):
-    def forward(self, x):
-        return x.mean((1, 2, 3))[:, None]
-
-class Corner(torch.nn.Module):
-    def forward(self, x):
-        return torch.stack([x[:, :, :2, :2].sum((1, 2, 3)), x.sum((1, 2, 3)) / 4], 1)
-
-mean = Mean()
-corner = Corner()
-"""
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with models in code, data as arrays and tensors, and a folder of images in two classes."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    name = f"models_{tmp_path.name.replace('-', '_')}"
-    (tmp_path / f"{name}.py").write_text(MODELS, encoding="utf-8")
-    (tmp_path / "name").write_text(name, encoding="utf-8")
-    x = torch.rand(40, 3, 8, 8)
-    np.savez(tmp_path / "data.npz", inputs=x.numpy(), targets=np.zeros(40, dtype=np.int64))
-    np.save(tmp_path / "data.npy", x.numpy())
-    torch.save({"x": x, "y": torch.zeros(40, dtype=torch.int64)}, tmp_path / "data.pt")
-    for number in range(24):
-        folder = tmp_path / "images" / ("cat" if number % 2 else "dog")
-        folder.mkdir(parents=True, exist_ok=True)
-        pixels = (torch.rand(9, 9, 3) * 255).to(torch.uint8).numpy()
-        Picture.fromarray(pixels).save(folder / f"{number:02}.png")
-    return tmp_path
-
-
-def run(*words: str) -> Any:
-    return CliRunner().invoke(app, list(words), env={"COLUMNS": "160"})
-
-
-def model(place: Path, which: str) -> str:
-    return f"{(place / 'name').read_text(encoding='utf-8')}:{which}"
-
-
-def audit(place: Path, which: str, *options: str, data: str = "data.npz") -> Any:
-    return run("audit", which if Path(which).suffix else model(place, which), "--data", data, "--group", "C4", *options)
+from canonize.cli.data import load_data
+from canonize.cli.load import load_model
 
 
 @pytest.mark.parametrize("data", ["data.npz", "data.npy", "data.pt", "images"])
@@ -137,6 +90,8 @@ def test_files_that_can_run_code_need_trust(place: Path, make: Callable[[Path], 
     assert "--trust" in refused.output
     assert audit(place, where, "--trust", "--no-targets").exit_code == 0
     assert "accuracy needs logits" in audit(place, where, "--trust").output
+    framed = audit(place, where, "--trust", "--no-targets", "--frame", "average")
+    assert framed.exit_code == 0, framed.output
 
 
 class Bomb:
@@ -180,12 +135,20 @@ def test_weights_are_no_model(place: Path) -> None:
         (("audit", "MEAN", "--data", "data.npz", "--group", "Q8"), "this is no group"),
         (("audit", "MEAN", "--data", "data.npz", "--group", "C4", "--input", "picture"), "this is no action"),
         (("audit", "MEAN", "--data", "data.npz", "--group", "C4", "--frame", "best"), "this is no frame"),
+        (("audit", "MEAN", "--data", "data.npz", "--group", "C4", "--frame", "sampled:abc"), "has a bad number"),
+        (("audit", "MEAN", "--data", "data.npz", "--group", "C4", "--frame", "sampled:0"), "has a bad number"),
+        (("audit", "MEAN", "--data", "data.npz", "--group", "C4", "--frame", "sampled:"), "has a bad number"),
+        (("audit", "MEAN", "--data", "data.npz", "--group", "C4", "--frame", "average:zzz"), "takes no number"),
+        (("audit", "MEAN", "--data", "data.npz", "--group", "C4", "--mean", "0,x"), "--mean takes numbers"),
+        (("audit", "MEAN", "--data", "data.npz", "--group", "C4", "--mean", "nan"), "--mean takes numbers"),
+        (("audit", "MEAN", "--data", "data.npz", "--group", "C4", "--std", "1,0,1"), "--std takes numbers"),
+        (("audit", "MEAN", "--data", "data.npz", "--group", "C4", "--std", "1,2"), "--std does not fit the channels"),
         (("audit", "CLASS", "--data", "data.npz", "--group", "C4"), "this is a class"),
         (("audit", "MEAN", "--data", "empty", "--group", "C4"), "no images in this folder"),
         (("audit", "MEAN", "--data", "mixed", "--group", "C4"), "the images differ in size"),
         (("audit", "MEAN", "--data", "damaged", "--group", "C4"), "an image cannot be read"),
         (("audit", "MEAN", "--data", "other.npz", "--group", "C4"), "which entry holds the inputs"),
-        (("audit", "MEAN", "--data", "data.npz", "--group", "C4", "--report", "x.pdf"), "pdf"),
+        (("audit", "MEAN", "--data", "data.npz", "--group", "C4", "--report", "x.pdf"), "try:      'x.html'"),
     ],
 )
 def test_bad_input_is_told_in_words(place: Path, words: tuple[str, ...], told: str) -> None:
@@ -209,10 +172,39 @@ def test_the_words_for_groups() -> None:
     assert words.group("S5 x C4") == Product(S(5), C(4))
     assert words.tree("image,scalar") == (Image(), Scalar())
     assert words.tree("tensor2") == Tensor(2)
+    assert words.frame("sampled", None) == Sampled(8)
+    assert words.frame("sampled:20", None) == Sampled(20)
+    assert words.grids("image, volume,mask,none") == (2, 3, 0, None)
     listed = run("groups")
     assert listed.exit_code == 0
     for pattern, _, _ in words.GROUPS:
         assert pattern.format(n="n") in listed.output
+
+
+@pytest.mark.parametrize(
+    ("word", "most"),
+    [
+        ("S99999999", "S(n) with n of at most 10,000"),
+        ("S10001", "S(n) with n of at most 10,000"),
+        ("S" + "9" * 5000, "S(n) with n of at most 10,000"),
+        ("C4097", "C(n) with n of at most 4,096"),
+        ("D(4097)", "D(n) with n of at most 4,096"),
+        ("SO65", "SO(n) with n of at most 64"),
+        ("E65", "E(n) with n of at most 64"),
+        ("C4xS10001", "S(n) with n of at most 10,000"),
+    ],
+)
+def test_groups_that_would_never_end_are_refused(word: str, most: str) -> None:
+    with pytest.raises(SymmetryError, match=r"^this group is too large for the command line") as refused:
+        words.group(word)
+    assert most.replace("(n)", "n") in str(refused.value)
+    assert len(str(refused.value)) < 300
+
+
+def test_the_largest_groups_that_are_taken() -> None:
+    assert words.group("C4096") == C(4096)
+    assert words.group("S10000") == S(10_000)
+    assert words.group("SO0064") == SO(64)
 
 
 def test_the_version_and_the_module() -> None:
@@ -229,7 +221,7 @@ def test_a_missing_extra_says_what_to_install() -> None:
         main()
     """
     found = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False)
-    assert found.returncode == 1
+    assert found.returncode == 2
     assert "pip install 'canonize[cli]'" in found.stderr
 
 

@@ -103,11 +103,13 @@ def test_an_unknown_suffix_is_refused(tmp_path):
     with pytest.raises(SymmetryError) as refused:
         write(full(), tmp_path / "a.pdf")
     assert str(refused.value) == (
-        "write: no format has this suffix\n"
+        "a report cannot be written to a file with this suffix\n"
         "  got:      'a.pdf'\n"
         "  expected: a name that ends in .html, .json or .txt, or a folder\n"
-        f"  try:      write(audits, {str(tmp_path / 'a.html')!r})"
+        f"  try:      {str(tmp_path / 'a.html')!r}"
     )
+    with pytest.raises(SymmetryError, match=r"^a report cannot be written to a file with this suffix\n"):
+        VERBS.targets(tmp_path / "a.pdf")
     assert names(tmp_path) == []
 
 
@@ -133,9 +135,17 @@ def test_what_is_no_audit_is_refused(verb, value, got):
 def test_a_file_in_the_way_is_refused(tmp_path):
     (tmp_path / "taken").write_text("mine")
     for where in (tmp_path / "taken", tmp_path / "taken" / "deeper", tmp_path / "taken" / "a.json"):
-        with pytest.raises(SymmetryError, match=r"write: the folder cannot be made\n  got:      '.*taken"):
-            write(full(), where)
+        for act in (lambda: write(full(), where), lambda: VERBS.targets(where)):  # noqa: B023  # called at once
+            with pytest.raises(SymmetryError, match=r"^the folder of the report cannot be made\n  got:      '.*taken"):
+                act()
     assert (tmp_path / "taken").read_text() == "mine"
+
+
+@pytest.mark.parametrize("where", ["new/folder", "a.html", "deep/b.TXT"])
+def test_the_targets_are_what_is_written_and_nothing_is_made(tmp_path, where):
+    planned = VERBS.targets(tmp_path / where)
+    assert names(tmp_path) == []
+    assert write(full(), tmp_path / where) == planned
 
 
 def test_missing_extras_are_named():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -13,18 +14,21 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from canonize._tree import tensors
+from canonize._tree import tensors, to_tensors
+from canonize.actions.trees import batch_of
 from canonize.audit.result import Cost
+from canonize.errors import SymmetryError
 from canonize.symmetrize import Symmetrized
+from canonize.symmetry import Symmetry, collect
 
 
 def cost_of(
-    run: Callable[[], Any], model: Any, plain: Callable[[], Any] | None, batch: int, device: torch.device
+    run: Callable[[Any], Any], model: Any, plain: Callable[[], Any] | None, batch: int, device: torch.device
 ) -> Cost:
-    """The cost of `run`, which calls `model` on a batch, beside `plain`, which calls the model behind the frame.
+    """The cost of `model` on a batch, beside `plain`, which calls the model behind the frame.
 
     Args:
-        run: one call of the audited model.
+        run: one call of the model that it is given, on the batch.
         model: the audited model; its inner model's calls are counted where it is a `Symmetrized` module.
         plain: one call of the inner model on the same inputs; None where the model is plain.
         batch: samples in a call.
@@ -32,51 +36,58 @@ def cost_of(
     """
     passes = 1.0
     if isinstance(model, Symmetrized):
-        with _counted(model) as seen:
-            run()
+        with _counted(model) as (counting, seen):
+            run(counting)
         passes = seen[0] / max(batch, 1)
     return Cost(
         batch=batch,
         passes=passes,
-        seconds=_seconds(run, device),
-        memory=_peak(run, device),
+        seconds=_seconds(lambda: run(model), device),
+        memory=_peak(lambda: run(model), device),
         plain_seconds=None if plain is None else _seconds(plain, device),
         plain_memory=None if plain is None else _peak(plain, device),
     )
 
 
 @contextmanager
-def _counted(model: Symmetrized) -> Iterator[list[int]]:
-    """Counts the samples that the inner model is shown, also by an energy that calls it."""
-    seen = [0]
+def _counted(model: Symmetrized) -> Iterator[tuple[Symmetrized, list[int]]]:
+    """A model that answers as `model` does and counts the samples that the inner one is shown.
 
-    def first_axis(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
-        found = tensors((args, kwargs))
-        return int(found[0].shape[0]) if found and found[0].ndim else 1
+    Where that is an ordinary module, what an energy shows it counts too; of anything else only what the frame shows it.
+    """
+    seen, inner = [0], model.model
 
-    if isinstance(model.model, nn.Module):
+    def count(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        seen[0] += _samples(model.symmetry, args, kwargs)
 
-        def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            seen[0] += first_axis(args, kwargs)
-
-        handle = model.model.register_forward_pre_hook(hook, with_kwargs=True)
+    # TorchScript does not run hooks that were not compiled with it.
+    if isinstance(inner, nn.Module) and not isinstance(inner, torch.jit.ScriptModule):
+        handle = inner.register_forward_pre_hook(lambda _, args, kwargs: count(args, kwargs), with_kwargs=True)
         try:
-            yield seen
+            yield model, seen
         finally:
             handle.remove()
         return
-    plain = model.model
 
     def counting(*args: Any, **kwargs: Any) -> Any:
-        seen[0] += first_axis(args, kwargs)
-        return plain(*args, **kwargs)
+        count(args, kwargs)
+        return inner(*args, **kwargs)
 
-    # A plain function has no hooks. It is exchanged for this one measurement and put back, whatever happens.
-    model.model = counting
+    # A copy that shares everything but the table of its modules: nothing of the caller's may change.
+    other = copy.copy(model)
+    other.__dict__["_modules"] = {name: part for name, part in model._modules.items() if name != "model"}
+    other.model = counting
+    yield other, seen
+
+
+def _samples(symmetry: Symmetry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+    """How many samples a call of the inner model holds."""
     try:
-        yield seen
-    finally:
-        model.model = plain
+        return batch_of(symmetry.inputs, to_tensors(collect(symmetry, args, kwargs))[0])[0]
+    except SymmetryError:
+        # An energy may call the model in a way of its own.
+        found = tensors((args, kwargs))
+        return int(found[0].shape[0]) if found and found[0].ndim else 1
 
 
 def _seconds(run: Callable[[], Any], device: torch.device, *, repeats: int = 3) -> float:
@@ -96,16 +107,20 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _peak(run: Callable[[], Any], device: torch.device) -> int:
-    """Peak bytes allocated during a call, above what was there before."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        run()
-        return int(torch.cuda.max_memory_allocated(device) - before)
-    watched = _Watched()
-    with watched:
-        run()
+def _peak(run: Callable[[], Any], device: torch.device) -> int | None:
+    """Peak bytes allocated during a call, above what was there before; None where that cannot be measured."""
+    try:
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+            before = torch.cuda.memory_allocated(device)
+            run()
+            return int(torch.cuda.max_memory_allocated(device) - before)
+        watched = _Watched()
+        with watched:
+            run()
+    except Exception:
+        # The model has answered before: what fails here is the watching, and a number less is no reason to stop.
+        return None
     return watched.peak
 
 
@@ -121,6 +136,9 @@ class _Watched(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch doe
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         for part in tensors(result):
+            if part.layout != torch.strided:
+                # Sparse tensors have no storage of their own; the tensors they are made of have.
+                continue
             storage = part.untyped_storage()
             if storage not in self._seen:
                 size = storage.nbytes()

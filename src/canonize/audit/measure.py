@@ -1,15 +1,35 @@
-"""Relative errors between two outputs of a model, and the running split into symmetric and antisymmetric energy."""
+"""How far two values are apart: norms of differences for each sample, and the relative errors that follow from them."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from canonize._tree import describe, walk
 from canonize.actions import Index, Rows
+from canonize.actions.base import lossless
 from canonize.errors import refuse
+
+SMALL = 0.01
+"""Answers below this share of the median answer count as if they were that large."""
+
+
+class Apart(NamedTuple):
+    """Two tensors of one shape, compared sample by sample.
+
+    Attributes:
+        off: (count,) float64 on the CPU, the norm of the difference in the unit of the values; infinite where there is none.
+            For whole numbers and booleans the share of entries that differ.
+        size: (count,) float64 on the CPU, the larger of the two norms over finite entries; 1 for whole numbers and booleans.
+        whole: whether the entries are whole numbers or booleans.
+    """
+
+    off: Tensor
+    size: Tensor
+    whole: bool
 
 
 def per_sample(squares: Tensor, action: Any, index: Tensor | None, count: int) -> Tensor:
@@ -20,38 +40,97 @@ def per_sample(squares: Tensor, action: Any, index: Tensor | None, count: int) -
     return flat
 
 
-def relative_error(first: Tensor, second: Tensor, action: Any, index: Tensor | None, count: int) -> Tensor:
-    """How far two outputs of one shape are apart, for each sample: (count,) float64 on the CPU; infinite for NaN.
+def unit_of(sizes: Tensor, action: Any, index: Tensor | None, count: int) -> Tensor:
+    """Each sample's largest entry, (count,) float64 above 0: in this unit the squares of 1e-300 and 1e300 stay finite.
 
-    The difference's norm over the larger of the two norms, or over 1 % of the batch's root-mean-square norm where a
-    sample's own answer is smaller than that. For whole numbers and booleans the share of entries that differ.
+    Args:
+        sizes: magnitudes, (count, ...), or (rows, ...) where the action is `Rows`; float64.
+        action: what the values are declared as.
+        index: sample of each row, (rows,) int64.
+        count: samples.
     """
-    if first.is_floating_point() or first.is_complex():
-        wide = torch.complex128 if first.is_complex() else torch.float64
-        a, b = first.detach().to(wide), second.detach().to(wide)
-        if a.numel():
-            # Dividing by the largest entry first keeps the squares of 1e-300 and 1e300 finite.
-            unit = torch.stack([a.abs().amax(), b.abs().amax()]).amax().clamp(min=torch.finfo(torch.float64).tiny)
-            a, b = a / unit, b / unit
-        off = per_sample((a - b).abs().square(), action, index, count).sqrt()
-        size = torch.maximum(
-            per_sample(a.abs().square(), action, index, count), per_sample(b.abs().square(), action, index, count)
-        ).sqrt()
-        least = 0.01 * size.square().mean().sqrt()
-        error = torch.where(off == 0, 0.0, off / torch.maximum(size, least))
-    else:
+    limits = torch.finfo(torch.float64)
+    flat = sizes.reshape(sizes.shape[0], sizes.shape[1:].numel())
+    largest = flat.amax(1) if flat.shape[1] else flat.new_zeros(len(flat))
+    if isinstance(action, Rows) and index is not None:
+        largest = largest.new_zeros(count).scatter_reduce(0, index, largest, "amax")
+    return largest.clamp(limits.tiny, limits.max)
+
+
+def beside(units: Tensor, value: Tensor, action: Any, index: Tensor | None) -> Tensor:
+    """The units (count,) in a shape that divides `value`; each row has its sample's."""
+    each = units[index] if isinstance(action, Rows) and index is not None else units
+    return each.reshape(-1, *(1,) * (value.ndim - 1))
+
+
+def apart(first: Tensor, second: Tensor, action: Any, index: Tensor | None, count: int) -> Apart:
+    """How far two tensors of one shape are apart.
+
+    Equal infinities, as masked logits have, are no difference. Where one entry is NaN, where infinities differ, and where
+    nothing in a sample's answer is finite, the difference of that sample is infinite.
+
+    Args:
+        first: (count, ...), or (rows, ...) where the action is `Rows`.
+        second: the same shape.
+        action: what both are declared as.
+        index: sample of each row, (rows,) int64.
+        count: samples.
+    """
+    if not any(part.is_floating_point() or part.is_complex() for part in (first, second)):
         differs = per_sample((first != second).double(), action, index, count)
-        error = differs / per_sample(torch.ones_like(first, dtype=torch.float64), action, index, count).clamp(min=1)
-    return torch.where(error.isfinite(), error, torch.inf).cpu()
+        entries = per_sample(torch.ones_like(first, dtype=torch.float64), action, index, count)
+        share = (differs / entries.clamp(min=1)).cpu()
+        return Apart(share, torch.ones_like(share), whole=True)
+    wide = torch.complex128 if first.is_complex() or second.is_complex() else torch.float64
+    a, b = first.detach().to(wide), second.detach().to(wide)
+    usable = a.isfinite() & b.isfinite()
+    lost = per_sample((~usable & (a != b)).double(), action, index, count) > 0
+    finite = per_sample(usable.double(), action, index, count) > 0
+    entries = per_sample(torch.ones_like(usable, dtype=torch.float64), action, index, count)
+    a, b = torch.where(a.isfinite(), a, 0), torch.where(b.isfinite(), b, 0)
+    # The unit is each sample's own: one huge answer must not make the others underflow.
+    unit = unit_of(torch.maximum(a.abs(), b.abs()), action, index, count)
+    a, b = a / beside(unit, a, action, index), b / beside(unit, b, action, index)
+    off = per_sample((a - b).abs().square(), action, index, count).sqrt()
+    squares = [per_sample(part.abs().square(), action, index, count) for part in (a, b)]
+    limit = torch.finfo(torch.float64).max
+    size = (torch.maximum(*squares).sqrt() * unit).clamp(max=limit)
+    off = torch.where(lost | (~finite & (entries > 0)), torch.inf, (off * unit).clamp(max=limit))
+    return Apart(off.cpu(), size.cpu(), whole=False)
 
 
-def compare(spec: Any, base: Any, other: Any, index: Tensor | None, count: int) -> dict[str, Tensor]:
-    """The `relative_error` of each output and sample, by path: (count,) float64.
+def typical(sizes: Tensor) -> float:
+    """The median of the sizes that are finite and not zero; 0.0 without any. Any shape."""
+    counted = sizes[sizes.isfinite() & (sizes > 0)]
+    return float(counted.median()) if len(counted) else 0.0
+
+
+def relative(off: Tensor, size: Tensor, least: float) -> Tensor:
+    """Differences over sizes, over `least` where a size is smaller; 0 where nothing differs. Any shape."""
+    return torch.where(off == 0, 0.0, off / size.clamp(min=least))
+
+
+def relative_error(
+    first: Tensor, second: Tensor, action: Any, index: Tensor | None, count: int, *, scale: float | None = None
+) -> Tensor:
+    """How far two tensors of one shape are apart, for each sample: (count,) float64 on the CPU; infinite for NaN.
+
+    The difference's norm over the larger of the two norms, or over `scale` where both are smaller than that: the size
+    below which an answer counts as zero, 1 % of the median over these samples where None. For whole numbers and booleans
+    the share of entries that differ. Arguments as for `apart`.
+    """
+    found = apart(first, second, action, index, count)
+    least = SMALL * typical(found.size) if scale is None or found.whole else scale
+    return relative(found.off, found.size, least)
+
+
+def compare(spec: Any, base: Any, other: Any, index: Tensor | None, count: int) -> dict[str, Apart]:
+    """How far each output is `apart`, by path.
 
     Raises:
         SymmetryError: outputs whose shape or structure changes with the input's orientation.
     """
-    errors: dict[str, Tensor] = {}
+    found: dict[str, Apart] = {}
 
     def leaf(action: Any, first: Any, second: Any, *, path: str) -> Any:
         if action is None or isinstance(action, Index) or not isinstance(first, Tensor):
@@ -63,64 +142,64 @@ def compare(spec: Any, base: Any, other: Any, index: Tensor | None, count: int) 
                 expected=f"{describe(first)}, as for the input itself",
                 fix="declare None for outputs that cannot be compared, or pad them to one shape inside the model",
             )
-        errors[path or "output"] = relative_error(first, second, action, index, count)
+        found[path or "output"] = apart(first, second, action, index, count)
         return first
 
     walk(leaf, spec, base, other)
-    if not errors:
+    if not found:
         raise refuse(
             "no output can be compared",
             got=f"{describe(base)}, declared {spec!r}",
             expected="at least one tensor with an action",
             fix="outputs=Scalar() for logits, Vector() for forces, ...",
         )
-    return errors
+    return found
 
 
-class Energies:
-    """Running mean and variance of y_g = g^-1 f(g x) over elements, for each real-valued output of one batch."""
+def differ(spec: Any, before: Any, after: Any, index: Tensor | None, count: int) -> bool:
+    """Whether any declared part of any sample differs by more than rounding."""
+    found = False
 
-    def __init__(self) -> None:
-        self._mean: dict[str, Tensor] = {}
-        self._spread: dict[str, Tensor] = {}
-        self._of: dict[str, tuple[Any, Tensor | None, int]] = {}
-        self._count = 0
+    def leaf(action: Any, first: Any, second: Any, *, path: str) -> Any:
+        nonlocal found
+        if action is None or isinstance(action, Index) or not isinstance(first, Tensor) or found:
+            return first
+        if not isinstance(second, Tensor) or first.shape != second.shape:
+            found = True
+        else:
+            one = apart(first, second, action, index, count)
+            found = bool((one.off > _slack(first) * one.size).any())
+        return first
 
-    def add(self, spec: Any, output: Any, index: Tensor | None, count: int) -> None:
-        """Take in the outputs for one element, turned back."""
-        self._count += 1
+    walk(leaf, spec, before, after)
+    return found
 
-        def leaf(action: Any, part: Any, *, path: str) -> Any:
-            if action is None or isinstance(action, Index) or not isinstance(part, Tensor):
-                return part
-            if part.is_floating_point() or part.is_complex():
-                y = part.detach().to(torch.complex128 if part.is_complex() else torch.float64)
-                mean = self._mean.get(path, torch.zeros_like(y))
-                step = y - mean
-                self._mean[path] = mean + step / self._count
-                squares = (step.conj() * (y - self._mean[path])).real
-                spread = per_sample(squares, action, index, count)
-                self._spread[path] = self._spread.get(path, torch.zeros_like(spread)) + spread
-                self._of[path] = (action, index, count)
-            return part
 
-        walk(leaf, spec, output)
+def round_trip(group: Any) -> Callable[[Any, Any, Tensor], Tensor]:
+    """What `lossless_tree` is to ask of inputs: the action's own word, or a measurement where it has none.
 
-    def split(self, *, exhaustive: bool) -> dict[str, tuple[Tensor, Tensor]]:
-        """Symmetric and antisymmetric energy of each output, both (count,) float64.
+    A plain function `(g, x) -> x` may well interpolate. It is taken to move a sample without loss where g^-1 · (g · x)
+    returns x to rounding.
+    """
 
-        Over all elements of a group these are exact. Over independent random elements they are unbiased: the variance with
-        one degree of freedom taken off is half the mean of |y_g - y_h|^2 over all pairs, and what it adds to the square of
-        the mean is subtracted there.
-        """
-        result = {}
-        for path, mean in self._mean.items():
-            action, index, count = self._of[path]
-            power = per_sample(mean.abs().square(), action, index, count)
-            if exhaustive:
-                anti = self._spread[path] / self._count
-                result[path] = (power.cpu(), anti.cpu())
-            else:
-                anti = self._spread[path] / max(1, self._count - 1)
-                result[path] = ((power - anti / self._count).cpu(), anti.cpu())
-        return result
+    def ask(action: Any, g: Any, x: Tensor) -> Tensor:
+        if hasattr(action, "lossless"):
+            return lossless(action, g, x)
+        there = action(g, x)
+        back = action(group.inverse(g), there)
+        if there.shape != x.shape or back.shape != x.shape:
+            return torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        around = apart(x, back, None, None, len(x))
+        # A far shift and back rounds at the size of the shifted value.
+        size = torch.maximum(around.size, apart(x, there, None, None, len(x)).size)
+        return (around.off <= _slack(x) * size).to(x.device)
+
+    return ask
+
+
+def _slack(x: Tensor) -> float:
+    """Rounding of long sums: 1e3 eps; less for the half precisions, in which that would be everything."""
+    if not (x.is_floating_point() or x.is_complex()):
+        return 0.0
+    eps = torch.finfo(x.dtype).eps
+    return float(min(1e3 * eps, eps**0.5))

@@ -7,13 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from canonize._tree import describe, tensors, walk
-from canonize.actions import Image
+from canonize._tree import walk
+from canonize.actions import Image, Index, Rows
 from canonize.actions.trees import at, move, row_index, take
 from canonize.audit.labels import label
 from canonize.audit.result import Gallery, WorstCase
+from canonize.audit.sweep import Plan, run
 from canonize.symmetrize import Symmetrized
-from canonize.symmetry import Symmetry, call
+from canonize.symmetry import call
 
 
 def picture(spec: Any, value: Any) -> Tensor | None:
@@ -29,27 +30,17 @@ def picture(spec: Any, value: Any) -> Tensor | None:
     return found[0] if found else None
 
 
-def gallery(
-    model: Any, symmetry: Symmetry, value: Any, elements: Any, shape: tuple[int, int], count: int
-) -> Gallery | None:
-    """Up to `count` inputs, each also moved by another element, with what the model is shown for both.
-
-    Args:
-        model: the audited model.
-        symmetry: the claim.
-        value: all inputs.
-        elements: (elements, samples, *element).
-        shape: (elements, samples).
-        count: how many inputs to show.
-    """
+def gallery(plan: Plan, count: int) -> Gallery | None:
+    """Up to `count` inputs, each also moved by another element, with what the model is shown for both; None without images."""
+    model, symmetry, value = plan.model, plan.symmetry, plan.value
     if picture(symmetry.inputs, value) is None:
         return None
-    m, n = shape
+    m, n = plan.shape
     samples = torch.arange(min(count, n))
     # Spread over the elements, the first left out: in a finite group it is the identity, which shows nothing.
     step = max(1, (m - 1) // max(1, len(samples)))
     which = 1 + torch.arange(len(samples)) * step % (m - 1) if m > 1 else torch.zeros_like(samples)
-    g = at(elements, (which, samples))
+    g = plan.elements(which, samples)
     some = take(symmetry.inputs, value, samples)
     turned = move(symmetry.inputs, g, some)
     canonical = canonical_turned = margins = None
@@ -66,34 +57,34 @@ def gallery(
     return Gallery(first, second, canonical, canonical_turned, labels, margins)
 
 
-def worst_cases(
-    model: Any, symmetry: Symmetry, value: Any, elements: Any, errors: Tensor, batch: int, count: int
-) -> tuple[WorstCase, ...]:
+def worst_cases(plan: Plan, errors: Tensor, count: int) -> tuple[WorstCase, ...]:
     """The inputs with the largest errors, each at its worst element, the largest first; inputs without error left out."""
+    symmetry, batch = plan.symmetry, plan.batch_size
     largest, position = errors.max(0)
     cases = []
     for sample in largest.argsort(descending=True, stable=True)[:count].tolist():
         if not float(largest[sample]) > 0:
             break
-        # Some models answer for a whole batch only: show the sample among its neighbours, as it was audited.
+        # Show the sample among its neighbours, turned as they were: some models answer for the batch as a whole.
         start = sample // batch * batch
         members = torch.arange(start, min(start + batch, errors.shape[1]))
-        some = take(symmetry.inputs, value, members)
-        g = at(elements, int(position[sample]))
-        g = at(g, members)
+        some = take(symmetry.inputs, plan.value, members)
+        number = int(position[sample])
+        g = plan.elements(plan.numbers(plan.turn(number, sample), members), members)
         turned = move(symmetry.inputs, g, some)
         index = row_index(symmetry.inputs, some)
-        answer = call(model, symmetry, some)
-        back = move(symmetry.outputs, symmetry.group.inverse(g), call(model, symmetry, turned), index=index)
+        answer = run(plan, some, "the inputs as they came")
+        back = run(plan, turned, "the moved inputs")
+        back = move(symmetry.outputs, symmetry.group.inverse(g), back, index=index)
         here = sample - start
         first, second = picture(symmetry.inputs, some), picture(symmetry.inputs, turned)
         cases.append(
             WorstCase(
                 sample=sample,
-                label=label(at(g, here), int(position[sample])),
+                label=label(at(g, here), number),
                 error=float(largest[sample]),
-                answer=in_words(answer, here),
-                turned_answer=in_words(back, here),
+                answer=in_words(symmetry.outputs, answer, index, here),
+                turned_answer=in_words(symmetry.outputs, back, index, here),
                 picture=None if first is None else first[here],
                 turned_picture=None if second is None else second[here],
             )
@@ -101,16 +92,32 @@ def worst_cases(
     return tuple(cases)
 
 
-def in_words(output: Any, sample: int) -> str:
-    """One sample's answer: the class and its probability for logits, the number for a scalar, the shape otherwise."""
-    found = tensors(output)
-    if not found:
-        return describe(output)
-    first = found[0].detach()
+def in_words(spec: Any, output: Any, index: Tensor | None, sample: int) -> str:
+    """One sample's answer: the class and its probability for logits, the number for a scalar, the shape otherwise.
+
+    Args:
+        spec: tree of actions of the outputs.
+        output: the model's answer for a batch.
+        index: sample of each row, (rows,) int64.
+        sample: which one, from 0 in the batch.
+    """
+    found: list[tuple[Any, Tensor]] = []
+
+    def leaf(action: Any, part: Any, *, path: str) -> Any:
+        if action is not None and not isinstance(action, Index) and isinstance(part, Tensor):
+            found.append((action, part.detach()))
+        return part
+
+    walk(leaf, spec, output)
+    action, first = found[0]
+    if isinstance(action, Rows):
+        rows = 0 if index is None else int((index == sample).sum())
+        return f"{rows} rows of shape {tuple(first.shape[1:])}"
     if first.ndim == 2 and first.is_floating_point() and first.shape[1] > 1 and len(found) == 1:
         chance = first[sample].double().softmax(0)
         best = int(chance.argmax())
-        return f"class {best} ({float(chance[best]):.0%})" if bool(first[sample].isfinite().all()) else "not a number"
-    if first.ndim >= 1 and first.shape[0] > sample and first[sample].numel() == 1:
-        return f"{float(first[sample].double()):.6g}"
+        return f"class {best} ({float(chance[best]):.0%})" if bool(chance.isfinite().all()) else "not a number"
+    if first[sample].numel() == 1:
+        one = first[sample].item()
+        return f"{one:.6g}"
     return f"tensor of shape {tuple(first.shape[1:])}"

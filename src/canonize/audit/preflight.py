@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
-from canonize._tree import describe, leaves, tensors
-from canonize.errors import SymmetryError, refuse
+from canonize._tree import describe, leaves, tensors, walk
+from canonize.actions import Index, Rows
+from canonize.errors import SymmetryError, refuse, within
 
 
 def check_model(model: Any, value: Any) -> None:
@@ -46,16 +46,23 @@ def check_model(model: Any, value: Any) -> None:
         )
 
 
-def check_inputs(value: Any, count: int) -> None:
+def check_inputs(spec: Any, value: Any, count: int) -> None:
     """Refuse inputs of which nothing can be learned.
 
     Raises:
-        SymmetryError: no samples, or entries that are not finite; it names the first few.
+        SymmetryError: no samples, declared inputs without entries, or entries that are not finite; it names the first few.
     """
     if count == 0:
         raise refuse("nothing to audit", got="0 samples", expected="at least one, better 100", fix="pass real inputs")
+
+    def leaf(action: Any, part: Any, *, path: str) -> Any:
+        if action is not None and not isinstance(action, Index) and isinstance(part, Tensor):
+            _check_entries(f"the inputs{path and ' at ' + path}", part, "pass inputs that hold something")
+        return part
+
+    walk(leaf, spec, value)
     for path, part in leaves(value):
-        if not isinstance(part, torch.Tensor) or not part.is_floating_point() or bool(part.isfinite().all()):
+        if not isinstance(part, Tensor) or not part.is_floating_point() or bool(part.isfinite().all()):
             continue
         where = (~part.isfinite()).flatten(1).any(1).nonzero()[:, 0].tolist() if part.ndim > 1 else []
         raise refuse(
@@ -64,6 +71,52 @@ def check_inputs(value: Any, count: int) -> None:
             expected="finite numbers",
             fix="drop or repair these samples: the audit would only measure them",
         )
+
+
+def check_outputs(spec: Any, output: Any, index: Tensor | None, count: int) -> None:
+    """Refuse outputs that cannot be told apart by sample.
+
+    Args:
+        spec: tree of actions of the outputs.
+        output: what the model returned.
+        index: sample of each row of the inputs, (rows,) int64; None where they have no rows.
+        count: samples.
+
+    Raises:
+        SymmetryError: a declared output that is no tensor, has not the batch (or the rows) first, or has no entries.
+    """
+
+    def leaf(action: Any, part: Any, *, path: str) -> Any:
+        if action is None or isinstance(action, Index):
+            return part
+        name = f"an output{path and ' at ' + path}"
+        if not isinstance(part, Tensor):
+            raise refuse(
+                f"{name} is no tensor",
+                got=f"{describe(part)}, declared {action!r}",
+                expected="a tensor or a NumPy array, batch first",
+                fix="make the tree of outputs mirror what the model returns, for example (Scalar(), None); "
+                "None leaves a value alone",
+            )
+        wanted = len(index) if isinstance(action, Rows) and index is not None else count
+        if part.ndim == 0 or part.shape[0] != wanted:
+            raise refuse(
+                f"{name} does not have the batch first",
+                got=f"{describe(part)}, declared {action!r}",
+                expected=f"first axis {wanted}",
+                fix="let the model keep one output for each sample; declare None for what has no batch",
+            )
+        _check_entries(name, part, "let the model answer with something; declare None for what is to be left alone")
+        return part
+
+    with within("the model's output, declared as outputs={!r}", spec):
+        walk(leaf, spec, output)
+
+
+def _check_entries(name: str, part: Tensor, fix: str) -> None:
+    # A batch may well be without rows, as a graph without edges is; a sample or a row without entries says nothing.
+    if part.ndim > 0 and part.shape[1:].numel() == 0:
+        raise refuse(f"{name}: there are no entries to compare", got=describe(part), expected="at least one", fix=fix)
 
 
 def explain(error: Exception, value: Any, where: str) -> SymmetryError:

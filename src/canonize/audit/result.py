@@ -15,7 +15,7 @@ Verdict = Literal["pass", "fail", "undecided"]
 @final
 @dataclass(frozen=True)
 class Quantiles:
-    """Relative errors over all (input, element) pairs, dimensionless; NaN counts as infinite.
+    """Relative errors over all (input, element) pairs, dimensionless; NaN counts as infinite, equal infinities as 0.
 
     Attributes:
         median, q90, q99, max: quantiles.
@@ -67,7 +67,8 @@ class Split:
     Attributes:
         share: antisymmetric over total energy, in [0, 1]: 0 is equivariant, 1 averages to nothing over the group.
         low, high: bootstrap interval of the share, 95 %.
-        symmetric, antisymmetric: mean energies, in squared units of the output.
+        symmetric, antisymmetric: mean energies, in squared units of the output; of several outputs, each in units of its
+            mean energy.
     """
 
     share: float
@@ -80,14 +81,14 @@ class Split:
 @final
 @dataclass(frozen=True)
 class Metric:
-    """The task's metric over the orbit.
+    """The task's metric over the orbit. NaN counts as the worst value.
 
     Attributes:
         name: of the metric.
         higher_is_better: its direction.
         upright: mean at the identity.
         mean: mean over inputs and elements.
-        worst_element: mean over inputs at the worst row of the audit; its label is `worst_label`.
+        worst_element: mean over inputs at the worst row of the audit, NaN if any row is; its label is `worst_label`.
         worst_label: which row that was.
         worst_case: mean over inputs of the worst value that each takes anywhere on its orbit.
     """
@@ -126,8 +127,9 @@ class Cost:
 
     Attributes:
         batch: samples in the timed batch.
-        passes: samples that the plain model is shown for each sample of the input (1 for the plain model); an energy of
-            its own, which `Best` may have, shows in the seconds only.
+        passes: samples that the plain model is shown for each sample of the input (1 for the plain model), also by an energy
+            that calls it where it is an ordinary module; an energy of its own, which `Best` may have, shows in the seconds
+            only.
         seconds: median seconds of one call.
         memory: peak bytes of tensors allocated in one call; None where it cannot be measured.
         plain_seconds, plain_memory: the same for the plain model behind the frame; None where the model is plain.
@@ -202,12 +204,13 @@ class Audit:
         samples: number of inputs.
         elements: elements tried for each input.
         exhaustive: whether these are all elements of the group.
-        error: relative equivariance errors.
+        error: relative equivariance errors; an answer smaller than the audit's `scale` is measured against that.
         floor: what the round trip g^-1 g alone loses, in the same unit; None where nothing is resampled.
         by_output: largest error of each output, by its path.
         noise: largest relative difference between two calls on the same input; above 0 for a random model.
         rows: one for each element, or for each range of angles.
-        split: symmetric and antisymmetric energy; None where no output is real-valued.
+        split: symmetric and antisymmetric energy; None where no output is real-valued, and for an infinite group without an
+            invariant law to draw from (`haar`), such as SE(3): there is no average to split from.
         certificate: what follows for inputs like these.
         metric: the task's metric over the orbit; None without targets.
         agreement: share of pairs whose decision is as upright, in [0, 1]; None where there is no decision.

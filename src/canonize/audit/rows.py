@@ -22,7 +22,7 @@ def rows_of(table: Any, found: Found, *, exhaustive: bool) -> tuple[ElementRow, 
     Args:
         table: (elements, samples, *element).
         found: what was measured.
-        exhaustive: whether all samples share the elements.
+        exhaustive: whether row e of everything is element e for all samples.
     """
     m, n = found.errors.shape
     if exhaustive:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -19,8 +20,9 @@ from canonize.audit.pictures import gallery, worst_cases
 from canonize.audit.preflight import check_inputs, check_model
 from canonize.audit.result import Audit, Cost, ElementRow, Metric
 from canonize.audit.rows import rows_of
+from canonize.audit.settings import check_settings, check_task
 from canonize.audit.stats import certificate, quantiles, split_of
-from canonize.audit.sweep import Found, Plan, adapted, sweep
+from canonize.audit.sweep import Found, Plan, adapted, owned, sweep
 from canonize.audit.verdict import decide
 from canonize.errors import refuse, within
 from canonize.frames.base import over_batch
@@ -37,12 +39,13 @@ def audit(
     symmetry: Symmetry,
     inputs: Any,
     *,
-    targets: Tensor | None = None,
+    targets: Any = None,
     metric: Callable[[Any, Tensor], Tensor] | None = None,
     higher_is_better: bool = True,
     decision: Callable[[Any], Tensor] | None = None,
     elements: int = 32,
     tolerance: float | None = None,
+    scale: float | None = None,
     confidence: float = 0.99,
     at_most: float = 0.2,
     batch_size: int = 64,
@@ -55,12 +58,14 @@ def audit(
     """How far a model is from a claim on real inputs, and what that costs.
 
     Every element of a finite group of up to 64 is tried on every input; otherwise `elements` random ones for each input.
+    The samples of a batch meet different elements in one call, so that a model which looks at a sample's neighbours is found
+    out.
 
     Args:
         model: any callable, in eval mode; a `Symmetrized` module is audited like any other.
         symmetry: the claim.
         inputs: what the model takes, with a batch of all the inputs: a tensor or an array, a tuple of arguments, a dict.
-        targets: (samples, ...) what `metric` compares with.
+        targets: (samples, ...) what `metric` compares with; a tensor, an array or a list.
         metric: `(outputs, targets) -> (batch,)`, one number a sample, on outputs that have been turned back;
             `accuracy` is one.
         higher_is_better: the metric's direction.
@@ -68,6 +73,9 @@ def audit(
             one `Scalar()` of shape (batch, classes).
         elements: random elements for each input of a large or infinite group.
         tolerance: the largest relative error that passes; eps^(2/3) of the lowest precision in play where None.
+        scale: the size below which an answer counts as zero, in the unit of the outputs: errors are taken relative to it
+            there. Where None, 1 % of the median answer over inputs and elements, or over the inner model's answers for the
+            inputs as they came where the model is a `Symmetrized` one and these are larger. Whole numbers have none.
         confidence: of the certificate, in (0, 1).
         at_most: a pass needs a certificate that at most this share of pairs exceeds the tolerance.
         batch_size: inputs in one call of the model.
@@ -81,8 +89,9 @@ def audit(
         The findings; see `Audit`.
 
     Raises:
-        SymmetryError: a model in train mode, inputs that do not fit the claim, hold NaN or lie on another device, outputs
-            that change their shape, a metric that does not give one number a sample, bad settings.
+        SymmetryError: a model in train mode or one that raises, inputs that do not fit the claim, hold NaN or nothing at all or
+            lie on another device, outputs that change their shape or have not the batch first, a metric or a decision that does
+            not give one answer a sample, bad settings.
 
     Example:
         >>> import torch
@@ -101,19 +110,19 @@ def audit(
         value, arrays = to_tensors(arguments(symmetry, inputs))
         count, dtype, device = batch_of(symmetry.inputs, value)
         check_model(model, value)
-        check_inputs(value, count)
-        _check_settings(
-            {
-                "elements": (elements, isinstance(elements, int) and elements >= 2, "a whole number, at least 2"),
-                "confidence": (confidence, 0 < confidence < 1, "a number between 0 and 1"),
-                "at_most": (at_most, 0 < at_most <= 1, "a share above 0, at most 1"),
-                "batch_size": (batch_size, isinstance(batch_size, int) and batch_size >= 1, "at least 1"),
-                "tolerance": (tolerance, tolerance is None or tolerance >= 0, "a number from 0, or None"),
-            },
-            targets,
-            metric,
-            count,
+        check_inputs(symmetry.inputs, value, count)
+        check_settings(
+            elements=elements,
+            batch_size=batch_size,
+            confidence=confidence,
+            at_most=at_most,
+            tolerance=tolerance,
+            scale=scale,
+            generator=generator,
         )
+        elements, batch_size, confidence, at_most = int(elements), int(batch_size), float(confidence), float(at_most)
+        tolerance = None if tolerance is None else float(tolerance)
+        targets = check_task(targets, metric, decision, count)
         generator = torch.Generator().manual_seed(0) if generator is None else generator
         group_order = order(symmetry.group)
         exhaustive = group_order is not None and group_order <= max(EXHAUSTIVE, elements)
@@ -123,15 +132,17 @@ def audit(
             table = symmetry.group.sample((elements, count), generator=generator, dtype=dtype, device=device)
         m = group_order if exhaustive and group_order is not None else elements
         plan = Plan(
-            model, symmetry, value, arrays, table, (m, count), batch_size, targets, metric, decision, exhaustive
+            model, symmetry, value, arrays, table, (m, count), batch_size, targets, metric, decision, exhaustive, scale
         )
         with nullcontext() if gradients else torch.no_grad():
             found = sweep(plan, progress)
             tolerance = found.tolerance if tolerance is None else tolerance
             errors = found.errors
             certain = certificate(errors, tolerance, confidence, generator)
-            verdict, reason = decide(errors, found.floors, found.lossless, tolerance, certain, found.noise, at_most)
-            split = split_of(*found.energies, generator) if found.energies is not None else None
+            verdict, reason = decide(
+                errors, found.floors, found.lossless, tolerance, certain, found.noise, at_most, moved=found.moved
+            )
+            split = split_of(*found.energies[:2], generator, unit=found.energies[2]) if found.energies else None
             rows = rows_of(table, found, exhaustive=exhaustive)
             first = take(symmetry.inputs, value, torch.arange(min(batch_size, count)))
             frame = type(model.frame).__name__ if isinstance(model, Symmetrized) else None
@@ -155,8 +166,8 @@ def audit(
                 metric=_metric(metric, found, rows, higher_is_better=higher_is_better),
                 agreement=None if found.agreement is None else float(found.agreement.double().mean()),
                 cost=_cost(plan, first, device) if cost else None,
-                worst=worst_cases(adapted(plan), symmetry, value, table, errors, batch_size, 6),
-                gallery=gallery(model, symmetry, value, table, (m, count), 8),
+                worst=worst_cases(plan, errors, 6),
+                gallery=gallery(plan, 8),
                 versions={
                     "canonize": __version__,
                     "torch": str(torch.__version__),
@@ -196,8 +207,14 @@ def _metric(metric: Any, found: Found, rows: tuple[ElementRow, ...], *, higher_i
     if metric is None or found.metric is None or found.upright is None:
         return None
     known = [row for row in rows if row.metric is not None]
-    pick = min if higher_is_better else max
-    worst = pick(known, key=lambda row: row.metric if row.metric is not None else 0.0)
+    sign = 1.0 if higher_is_better else -1.0
+
+    def goodness(row: ElementRow) -> float:
+        # NaN compares as neither better nor worse; it is the worst.
+        return -math.inf if row.metric is None or math.isnan(row.metric) else sign * row.metric
+
+    worst = min(known, key=goodness)
+    # These propagate NaN, so that an input with one has no worst value.
     cases = found.metric.amin(0) if higher_is_better else found.metric.amax(0)
     return Metric(
         name=str(getattr(metric, "__name__", type(metric).__name__)),
@@ -211,44 +228,17 @@ def _metric(metric: Any, found: Found, rows: tuple[ElementRow, ...], *, higher_i
 
 
 def _cost(plan: Plan, value: Any, device: torch.device) -> Cost:
-    inner = plan.model.model if isinstance(plan.model, Symmetrized) else None
     batch = min(plan.batch_size, plan.shape[1])
-    behind = None if inner is None else replace(plan, model=inner)
-    return cost_of(
-        lambda: call(adapted(plan), plan.symmetry, value),
-        plan.model,
-        None if behind is None else (lambda: call(adapted(behind), plan.symmetry, value)),
-        batch,
-        device,
-    )
+    value = owned(plan, value)
+
+    def run(model: Any) -> Any:
+        return call(adapted(replace(plan, model=model)), plan.symmetry, value)
+
+    inner = plan.model.model if isinstance(plan.model, Symmetrized) else None
+    return cost_of(run, plan.model, None if inner is None else (lambda: run(inner)), batch, device)
 
 
 def _name(model: Any) -> str:
     inner = model.model if isinstance(model, Symmetrized) else model
     name = str(getattr(inner, "__name__", type(inner).__name__))
     return f"{name} behind {type(model.frame).__name__}" if isinstance(model, Symmetrized) else name
-
-
-def _check_settings(
-    numbers: dict[str, Any],
-    targets: Tensor | None,
-    metric: Any,
-    count: int,
-) -> None:
-    for name, (value, fits, expected) in numbers.items():
-        if not fits:
-            raise refuse(f"audit: bad {name}", got=repr(value), expected=expected, fix=f"leave {name} at its default")
-    if (targets is None) != (metric is None):
-        raise refuse(
-            "audit: targets and metric go together",
-            got="targets without a metric" if metric is None else "a metric without targets",
-            expected="both or neither",
-            fix="audit(..., targets=labels, metric=accuracy)",
-        )
-    if targets is not None and (not isinstance(targets, Tensor) or targets.ndim == 0 or len(targets) != count):
-        raise refuse(
-            "audit: the targets do not fit the inputs",
-            got=describe(targets),
-            expected=f"a tensor with one target for each of {count} samples",
-            fix="targets=torch.as_tensor(labels), in the order of the inputs",
-        )

@@ -65,13 +65,20 @@ def certificate(errors: Tensor, tolerance: float, confidence: float, generator: 
     return Certificate(confidence, samples, exceeding, upper_bound(exceeding, samples, confidence))
 
 
-def split_of(symmetric: Tensor, antisymmetric: Tensor, generator: torch.Generator, *, resamples: int = 1000) -> Split:
+_DRAWS = 1_000_000
+"""Random numbers of the bootstrap that are held at a time."""
+
+
+def split_of(
+    symmetric: Tensor, antisymmetric: Tensor, generator: torch.Generator, *, unit: float = 1.0, resamples: int = 1000
+) -> Split:
     """The antisymmetric share of the energy, a ratio of sums over inputs, with its bootstrap interval over inputs.
 
     Args:
         symmetric: (samples,) unbiased estimates, which may be negative by chance.
         antisymmetric: (samples,) unbiased estimates.
         generator: draws the bootstrap's samples.
+        unit: the energies are in squares of this many units of the output.
         resamples: bootstrap replicates.
 
     A model that is zero everywhere has share 0.
@@ -85,7 +92,13 @@ def split_of(symmetric: Tensor, antisymmetric: Tensor, generator: torch.Generato
     point = float(share(symmetric.sum(), antisymmetric.sum()))
     if math.isnan(float((symmetric + antisymmetric).sum())):
         return Split(math.nan, math.nan, math.nan, math.nan, math.nan)
-    draws = torch.randint(n, (resamples, n), generator=generator)
-    replicas = share(symmetric[draws].sum(1), antisymmetric[draws].sum(1)).sort().values
-    low, high = float(replicas[int(0.025 * resamples)]), float(replicas[int(0.975 * resamples)])
-    return Split(point, low, high, float(symmetric.mean()), float(antisymmetric.mean()))
+    replicas = []
+    block = max(1, _DRAWS // n)
+    for start in range(0, resamples, block):
+        draws = torch.randint(n, (min(block, resamples - start), n), generator=generator)
+        replicas.append(share(symmetric[draws].sum(1), antisymmetric[draws].sum(1)))
+    ordered = torch.cat(replicas).sort().values
+    low, high = float(ordered[int(0.025 * resamples)]), float(ordered[int(0.975 * resamples)])
+    # One factor at a time: the square of 1e-200 is no float, and a product with it would be lost or infinite.
+    mean = [float(part.mean()) * unit * unit for part in (symmetric, antisymmetric)]
+    return Split(point, low, high, *mean)

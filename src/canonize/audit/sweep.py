@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from canonize._tree import describe, tensors, to_arrays, to_tensors
-from canonize.actions import Scalar
+from canonize._tree import map_tensors, own_unnamed, tensors, to_arrays, to_tensors, walk
 from canonize.actions.trees import at, lossless_tree, move, row_index, take
-from canonize.audit.measure import Energies, compare
-from canonize.audit.preflight import explain
-from canonize.errors import SymmetryError, refuse, within
+from canonize.audit.choices import decision_of, per_sample_metric
+from canonize.audit.energies import Energies, Parts, joined
+from canonize.audit.measure import SMALL, Apart, compare, differ, relative, round_trip, typical
+from canonize.audit.preflight import check_outputs, explain
+from canonize.errors import SymmetryError, within
+from canonize.symmetrize import Symmetrized
 from canonize.symmetry import Symmetry, call
 
 
@@ -33,11 +35,29 @@ class Plan:
     metric: Callable[[Any, Tensor], Tensor] | None
     decision: Callable[[Any], Tensor] | None
     exhaustive: bool
+    scale: float | None
+
+    def numbers(self, turn: int, members: Tensor) -> Tensor:
+        """Which element each sample meets in one round, (count,), and by that which row of the results it fills.
+
+        Neighbours meet different elements, so that a model which looks at the rest of the batch does not see all of it
+        turned alike.
+        """
+        return (turn + members) % self.shape[0] if self.exhaustive else torch.full_like(members, turn)
+
+    def turn(self, number: int, sample: int) -> int:
+        """The round in which a sample meets an element: the inverse of `numbers`."""
+        return (number - sample) % self.shape[0] if self.exhaustive else number
+
+    def elements(self, numbers: Tensor, members: Tensor) -> Any:
+        """These elements, (count, *element)."""
+        device = tensors(self.table)[0].device
+        return at(self.table, (numbers.to(device), members.to(device)))
 
 
 @dataclass
 class Found:
-    """What was measured, (elements, samples) each unless said otherwise."""
+    """What was measured, (elements, samples) each unless said otherwise; rows are elements, whenever they were tried."""
 
     errors: Tensor
     lossless: Tensor
@@ -46,9 +66,42 @@ class Found:
     agreement: Tensor | None
     upright: Tensor | None
     by_output: dict[str, float]
-    energies: tuple[Tensor, Tensor] | None
+    energies: tuple[Tensor, Tensor, float] | None
     noise: float
     tolerance: float
+    moved: bool
+
+
+class Differences:
+    """Differences and sizes of each output, (elements, samples); errors follow when the size of a typical answer is known."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self._shape = shape
+        self._off: dict[str, Tensor] = {}
+        self._size: dict[str, Tensor] = {}
+        self._whole: dict[str, bool] = {}
+
+    def put(self, numbers: Tensor, members: Tensor, found: dict[str, Apart], where: Tensor | None = None) -> None:
+        """Take in one batch; `where` (count,) bool leaves the other samples without difference."""
+        for path, one in found.items():
+            for table, part in ((self._off, one.off), (self._size, one.size)):
+                kept = part if where is None else torch.where(where, part, 0.0)
+                table.setdefault(path, torch.zeros(self._shape, dtype=torch.float64))[numbers, members] = kept
+            self._whole[path] = one.whole
+
+    def least(self, scale: float | None, inner: dict[str, list[Tensor]]) -> dict[str, float]:
+        """The size below which an answer counts as zero, for each output, in its unit."""
+        given = {path: typical(torch.cat(sizes)) for path, sizes in inner.items()}
+        return {
+            path: scale
+            if scale is not None and not self._whole[path]
+            else SMALL * max(typical(size), given.get(path, 0.0))
+            for path, size in self._size.items()
+        }
+
+    def errors(self, least: dict[str, float]) -> dict[str, Tensor]:
+        """Relative errors of each output, (elements, samples)."""
+        return {path: relative(off, self._size[path], least[path]) for path, off in self._off.items()}
 
 
 def adapted(plan: Plan) -> Callable[..., Any]:
@@ -64,96 +117,129 @@ def adapted(plan: Plan) -> Callable[..., Any]:
     return through_arrays
 
 
-def _run(plan: Plan, value: Any, where: str) -> Any:
+def owned(plan: Plan, value: Any) -> Any:
+    """A copy for the model alone, which may change what it is given."""
+    spec = plan.symmetry.inputs
+    return own_unnamed(spec, walk(lambda _, part, *, path: map_tensors(torch.clone, part), spec, value))
+
+
+def run(plan: Plan, value: Any, where: str) -> Any:
+    """The model's answer, with arrays as tensors.
+
+    Raises:
+        SymmetryError: whatever the model raises, explained.
+    """
     try:
-        output = call(adapted(plan), plan.symmetry, value)
+        output = call(adapted(plan), plan.symmetry, owned(plan, value))
     except SymmetryError:
         raise
-    except (RuntimeError, TypeError, ValueError, IndexError, KeyError) as error:
+    except Exception as error:
         raise explain(error, value, where) from error
     return to_tensors(output)[0]
+
+
+def inner_plan(plan: Plan) -> Plan | None:
+    """The plan for the model behind all frames; None where there is no frame."""
+    model = plan.model
+    while isinstance(model, Symmetrized):
+        model = model.model
+    return None if model is plan.model else replace(plan, model=model)
 
 
 def sweep(plan: Plan, progress: Callable[[int, int], None] | None) -> Found:
     """Every element on every input: the outputs are turned back and compared with those of the inputs as they came."""
     (m, n), symmetry = plan.shape, plan.symmetry
-    errors = torch.zeros(m, n, dtype=torch.float64)
-    floors, lossless = torch.zeros(m, n, dtype=torch.float64), torch.ones(m, n, dtype=torch.bool)
-    metrics, agreement = torch.zeros(m, n, dtype=torch.float64), torch.ones(m, n, dtype=torch.bool)
-    upright = torch.zeros(n, dtype=torch.float64)
-    by_output: dict[str, float] = {}
-    energies: dict[str, list[tuple[Tensor, Tensor]]] = {}
-    noise, tolerance, decides, resampled = 0.0, 0.0, True, False
+    spec, behind, ask = symmetry.outputs, inner_plan(plan), round_trip(symmetry.group)
+    answers, trips = Differences((m, n)), Differences((m, n))
+    lossless, agreement = torch.ones(m, n, dtype=torch.bool), torch.ones(m, n, dtype=torch.bool)
+    metrics, upright = torch.zeros(m, n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
+    energies: dict[str, list[Parts]] = {}
+    inner: dict[str, list[Tensor]] = {}
+    twice: dict[str, Apart] = {}
+    tolerance, decides, resampled, moved = 0.0, True, False, False
     total, done = (m + 1) * -(-n // plan.batch_size), 0
     for start in range(0, n, plan.batch_size):
         members = torch.arange(start, min(start + plan.batch_size, n))
         b = len(members)
         some = take(symmetry.inputs, plan.value, members)
         index = row_index(symmetry.inputs, some)
-        base = _run(plan, some, "the inputs as they came")
+        base = run(plan, some, "the inputs as they came")
+        check_outputs(spec, base, index, b)
         if start == 0:
-            again = _run(plan, some, "the inputs, a second time")
-            noise = max(float(part.max()) for part in compare(symmetry.outputs, base, again, index, b).values())
+            twice = compare(spec, base, run(plan, some, "the inputs, a second time"), index, b)
             tolerance = _default_tolerance(some, base)
-        choice = _decision(plan, base)
+        for path, size in _sizes(behind, some, index, b).items():
+            inner.setdefault(path, []).append(size)
+        choice = decision_of(plan.decision, spec, base, b)
         decides = decides and choice is not None
         if plan.metric is not None and plan.targets is not None:
-            upright[members] = _per_sample_metric(plan.metric, base, plan.targets[members])
+            upright[members] = per_sample_metric(plan.metric, base, plan.targets[members])
         running = Energies()
         done += 1
-        for e in range(m):
-            g = at(at(plan.table, e), members.to(tensors(plan.table)[0].device))
+        for turn in range(m):
+            e = plan.numbers(turn, members)
+            g = plan.elements(e, members)
             back = symmetry.group.inverse(g)
-            turned = _run(plan, move(symmetry.inputs, g, some), "the moved inputs")
-            with within("the model's output, declared as outputs={!r}", symmetry.outputs):
-                answer = move(symmetry.outputs, back, turned, index=index)
-            for path, part in compare(symmetry.outputs, base, answer, index, b).items():
-                errors[e, members] = torch.maximum(errors[e, members], part)
-                by_output[path] = max(by_output.get(path, 0.0), float(part.max()))
-            running.add(symmetry.outputs, answer, index, b)
-            exact = lossless_tree(symmetry.inputs, g, some) & lossless_tree(symmetry.outputs, g, base, index=index)
-            lossless[e, members] = exact.cpu()
+            shown = move(symmetry.inputs, g, some)
+            moved = moved or differ(symmetry.inputs, some, shown, index, b)
+            turned = run(plan, shown, "the moved inputs")
+            with within("the model's output, declared as outputs={!r}", spec):
+                answer = move(spec, back, turned, index=index)
+            answers.put(e, members, compare(spec, base, answer, index, b))
+            running.add(spec, answer, index, b)
+            exact = lossless_tree(symmetry.inputs, g, some, ask=ask) & lossless_tree(spec, g, base, index=index)
+            exact = exact.cpu()
+            lossless[e, members] = exact
             if not bool(exact.all()):
                 resampled = True
-                around = move(symmetry.inputs, back, move(symmetry.inputs, g, some))
-                trip = _run(plan, around, "the inputs after a round trip")
-                trip = move(symmetry.outputs, back, move(symmetry.outputs, g, trip, index=index), index=index)
-                worst = torch.stack(list(compare(symmetry.outputs, base, trip, index, b).values())).amax(0)
-                floors[e, members] = torch.where(exact.cpu(), 0.0, worst)
+                trip = run(plan, move(symmetry.inputs, back, shown), "the inputs after a round trip")
+                trip = move(spec, back, move(spec, g, trip, index=index), index=index)
+                trips.put(e, members, compare(spec, base, trip, index, b), ~exact)
             if plan.metric is not None and plan.targets is not None:
-                metrics[e, members] = _per_sample_metric(plan.metric, answer, plan.targets[members])
+                metrics[e, members] = per_sample_metric(plan.metric, answer, plan.targets[members])
             if choice is not None:
-                same = torch.eq(choice, torch.as_tensor(_decision(plan, answer)))
-                agreement[e, members] = same.reshape(b, -1).all(1).cpu()
+                agreement[e, members] = _agree(choice, decision_of(plan.decision, spec, answer, b))
             done += 1
             if progress is not None:
                 progress(done, total)
-        for path, pair in running.split(exhaustive=plan.exhaustive).items():
-            energies.setdefault(path, []).append(pair)
+        for path, parts in running.split(exhaustive=plan.exhaustive).items():
+            energies.setdefault(path, []).append(parts)
+    least = answers.least(plan.scale, inner)
+    errors, floors = answers.errors(least), trips.errors(least)
+    averages = plan.exhaustive or getattr(symmetry.group, "haar", False)
     return Found(
-        errors=errors,
+        errors=torch.stack(list(errors.values())).amax(0),
         lossless=lossless,
-        floors=floors if resampled else None,
+        floors=torch.stack(list(floors.values())).amax(0) if resampled else None,
         metric=metrics if plan.metric is not None else None,
         agreement=agreement if decides else None,
         upright=upright if plan.metric is not None else None,
-        by_output=by_output,
-        energies=_joined(energies),
-        noise=noise,
+        by_output={path: float(part.max()) for path, part in errors.items()},
+        energies=joined(energies) if averages else None,
+        noise=max(float(relative(one.off, one.size, least[path]).max()) for path, one in twice.items()),
         tolerance=tolerance,
+        moved=moved,
     )
 
 
-def _joined(energies: dict[str, list[tuple[Tensor, Tensor]]]) -> tuple[Tensor, Tensor] | None:
-    """Symmetric and antisymmetric energy of each sample; several outputs count alike, each in units of its mean energy."""
-    if not energies:
-        return None
-    joined = []
-    for pairs in energies.values():
-        symmetric, antisymmetric = torch.cat([s for s, _ in pairs]), torch.cat([a for _, a in pairs])
-        unit = float((symmetric + antisymmetric).mean()) if len(energies) > 1 else 1.0
-        joined.append((symmetric / (unit or 1.0), antisymmetric / (unit or 1.0)))
-    return torch.stack([s for s, _ in joined]).sum(0), torch.stack([a for _, a in joined]).sum(0)
+def _sizes(behind: Plan | None, value: Any, index: Tensor | None, count: int) -> dict[str, Tensor]:
+    """The sizes of the inner model's answers, by output, (count,) each: what an average that vanishes is small beside."""
+    if behind is None:
+        return {}
+    try:
+        plain = run(behind, value, "the inputs as they came, without the frame")
+        check_outputs(behind.symmetry.outputs, plain, index, count)
+        return {path: one.size for path, one in compare(behind.symmetry.outputs, plain, plain, index, count).items()}
+    except SymmetryError:
+        # The frame may show the model only what it can take; then the answers' own sizes have to do.
+        return {}
+
+
+def _agree(choice: Tensor, other: Tensor | None) -> Tensor:
+    """Whether all decisions of a sample are equal, (count,) bool."""
+    if other is None or other.shape != choice.shape:
+        return torch.zeros(len(choice), dtype=torch.bool)
+    return (choice == other).flatten(1).all(1) if choice.ndim > 1 else choice == other
 
 
 def _default_tolerance(inputs: Any, outputs: Any) -> float:
@@ -162,27 +248,3 @@ def _default_tolerance(inputs: Any, outputs: Any) -> float:
     ]
     coarsest = max((torch.finfo(kind).eps for kind in kinds), default=torch.finfo(torch.float32).eps)
     return float(coarsest ** (2 / 3))
-
-
-def _decision(plan: Plan, output: Any) -> Tensor | None:
-    """The decision for each sample, on the CPU; None where there is none."""
-    if plan.decision is not None:
-        chosen: Tensor = plan.decision(output).cpu()
-        return chosen
-    logits = isinstance(output, Tensor) and output.ndim == 2 and output.is_floating_point() and output.shape[1] > 1
-    if not isinstance(plan.symmetry.outputs, Scalar) or not logits:
-        return None
-    best: Tensor = output.argmax(-1).cpu()
-    return best
-
-
-def _per_sample_metric(metric: Callable[[Any, Tensor], Tensor], output: Any, targets: Tensor) -> Tensor:
-    value = metric(output, targets)
-    if not isinstance(value, Tensor) or value.shape != (len(targets),):
-        raise refuse(
-            "the metric must give one number for each sample",
-            got=describe(value),
-            expected=f"a tensor of shape ({len(targets)},)",
-            fix="return the unreduced values, for example (outputs.argmax(1) == targets).float()",
-        )
-    return value.detach().double().cpu()

@@ -17,21 +17,24 @@ def decide(
     found: Certificate,
     noise: float,
     at_most: float,
+    *,
+    moved: bool = True,
 ) -> tuple[Verdict, str]:
     """The verdict and its reason.
 
     Args:
-        errors: (elements, samples), infinite where something was not a number.
+        errors: (elements, samples), infinite where an answer was NaN, or infinite on one side only.
         floors: the same for the round trip; None where nothing was resampled.
         lossless: (elements, samples), bool.
         tolerance: the largest error that passes.
         found: what follows statistically.
         noise: difference between two calls on the same input.
         at_most: the share of pairs that must be certified for a pass.
+        moved: whether any element changed any input.
 
     A pair that was moved without loss and exceeds the tolerance is a counterexample: the claim fails. Where only
     resampled pairs exceed it, the claim fails if their errors are, in the median, more than twice the floor; else it
-    stays undecided, because resampling alone could have done it.
+    stays undecided, because resampling alone could have done it. Where nothing was moved nothing was tested.
     """
     lost = int(errors.isinf().sum())
     if lost:
@@ -55,6 +58,11 @@ def decide(
         return "undecided", (
             f"Only resampled elements exceed the tolerance, with a median error of {error:.2g} "
             f"beside a floor of {floor:.2g}: resampling alone could explain it.{restless}"
+        )
+    if not moved:
+        return "undecided", (
+            "No element changes any of these inputs: nothing was tested. Check how the inputs are declared (Scalar() and None "
+            "stand still), and that they are not blank."
         )
     if found.bound > at_most:
         return "undecided", (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +25,11 @@ GROUPS: tuple[tuple[str, Callable[..., Any], str], ...] = (
     ("S{n}", groups.S, "permutations of n things"),
 )
 
+LARGEST = {"C{n}": 4096, "D{n}": 4096, "S{n}": 10_000}
+"""The largest n of a word; beyond it the list of elements, or the factorial that counts them, no longer ends in good time."""
+LARGEST_DIMENSION = 64
+"""The largest n of the groups of matrices: random elements cost n^3 for each input."""
+
 ACTIONS: dict[str, Any] = {
     "scalar": actions.Scalar(),
     "vector": actions.Vector(),
@@ -44,7 +50,7 @@ def group(word: str) -> Any:
     """The group of a word such as `C8`, `SO(3)`, `octahedral+` or, for a product, `S5xO3`.
 
     Raises:
-        SymmetryError: an unknown word; it lists the known ones.
+        SymmetryError: an unknown word; it lists the known ones. Or a group that is too large.
     """
     parts = re.split(r"\s*[x*]\s*", word.strip())
     if len(parts) > 1:
@@ -54,8 +60,17 @@ def group(word: str) -> Any:
         name = pattern.lower()
         if name == plain:
             return make()
-        found = re.fullmatch(name.replace("{n}", r"(\d+)"), plain) if "{n}" in name else None
+        found = re.fullmatch(name.replace("{n}", r"0*([0-9]+)"), plain) if "{n}" in name else None
         if found:
+            most = LARGEST.get(pattern, LARGEST_DIMENSION)
+            # By its length first: Python refuses to read numbers of thousands of digits.
+            if len(found[1]) > 9 or int(found[1]) > most:
+                raise refuse(
+                    "this group is too large for the command line",
+                    got=repr(word.strip() if len(word) < 40 else f"{word.strip()[:36]}..."),
+                    expected=f"{pattern.format(n='n')} with n of at most {most:,}",
+                    fix=f"--group {pattern.format(n=min(most, 8))}",
+                )
             return make(int(found[1]))
     raise refuse(
         "this is no group that the command line knows",
@@ -83,20 +98,51 @@ def tree(word: str) -> Any:
     return ACTIONS[names[0]] if len(names) == 1 else tuple(ACTIONS[name] for name in names)
 
 
+def grids(word: str) -> tuple[int | None, ...]:
+    """For each action of a word the number of pixel axes of its values: 2 for images, 3 for volumes, 0 for others.
+
+    None stands for what is left alone. Masks and vector images are no colours, so they count as others.
+    """
+    names = [name.strip().lower() for name in word.split(",")]
+    return tuple(None if ACTIONS.get(name) is None else {"image": 2, "volume": 3}.get(name, 0) for name in names)
+
+
+def numbers(word: str | None, *, option: str, positive: bool = False) -> tuple[float, ...] | None:
+    """The numbers of a comma-separated list; None for None.
+
+    Raises:
+        SymmetryError: something that is no finite number, or not above 0 where it must be.
+    """
+    if word is None:
+        return None
+    try:
+        found = tuple(float(part) for part in word.split(","))
+    except ValueError:
+        found = (math.nan,)
+    if not all(math.isfinite(number) and (number > 0 or not positive) for number in found):
+        raise refuse(
+            f"{option} takes numbers",
+            got=repr(word),
+            expected="finite numbers" + (" above 0" if positive else "") + ", with commas between them",
+            fix=f"{option} " + ("0.229,0.224,0.225" if positive else "0.485,0.456,0.406"),
+        )
+    return found
+
+
 def frame(word: str, model: Any) -> Any:
     """The frame of a word: `average`, `confidence`, `logsumexp`, `sorted`, `sampled:8`.
 
     Raises:
-        SymmetryError: an unknown word.
+        SymmetryError: an unknown word, or a number where none belongs.
     """
-    name, _, number = word.strip().lower().partition(":")
+    name, colon, number = word.strip().lower().partition(":")
     known: dict[str, Callable[[], Any]] = {
         "default": lambda: None,
         "average": frames.Average,
         "confidence": lambda: frames.Best(frames.Confidence(model)),
         "logsumexp": lambda: frames.Best(frames.LogSumExp(model)),
         "sorted": frames.Sorted,
-        "sampled": lambda: frames.Sampled(int(number) if number.isdigit() else 8),
+        "sampled": lambda: frames.Sampled(int(number) if colon else 8),
     }
     if name not in known:
         raise refuse(
@@ -104,5 +150,12 @@ def frame(word: str, model: Any) -> Any:
             got=repr(word),
             expected=", ".join(known),
             fix="--frame average",
+        )
+    if colon and (name != "sampled" or not re.fullmatch("[1-9][0-9]{0,5}", number)):
+        raise refuse(
+            "the frame has a bad number" if name == "sampled" else "this frame takes no number",
+            got=repr(word),
+            expected="sampled:k with a whole number k from 1 to 999,999" if name == "sampled" else name,
+            fix="--frame sampled:8" if name == "sampled" else f"--frame {name}",
         )
     return known[name]()

@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from canonize.audit.result import Audit
-from canonize.errors import refuse
+from canonize.errors import SymmetryError, refuse
 
 SCHEMA = "canonize.audits"
 SCHEMA_VERSION = 1
 """Counts up when a field of the JSON is renamed, removed or changes its meaning; new fields leave it alone."""
+
+SUFFIXES = (".html", ".json", ".txt")
 
 # Characters that could end a string early where the JSON is pasted into HTML or JavaScript, or that UTF-8 cannot hold.
 _RISKY = re.compile("[<>&\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -105,6 +107,7 @@ def write(
     Raises:
         SymmetryError: no audits, something that is not an `Audit`, another suffix, a folder that is a file, or an extra
             that the format needs is not installed.
+        OSError: the place cannot be written to.
     """
     found = _checked(audits)
     formats: dict[str, Callable[[], str]] = {
@@ -112,32 +115,49 @@ def write(
         ".json": lambda: to_json(found),
         ".txt": lambda: to_text(found, width=120),
     }
-    path = Path(where)
-    if path.is_dir() or not path.suffix:
-        wanted = {path / f"report{suffix}": form for suffix, form in formats.items()}
-    elif path.suffix.lower() in formats:
-        wanted = {path: formats[path.suffix.lower()]}
-    else:
-        raise refuse(
-            "write: no format has this suffix",
-            got=f"{path.name!r}",
-            expected="a name that ends in .html, .json or .txt, or a folder",
-            fix=f"write(audits, {str(path.with_suffix('.html'))!r})",
-        )
+    wanted = targets(where)
     for parent in dict.fromkeys(part.parent for part in wanted):
         try:
             parent.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
-            raise refuse(
-                "write: the folder cannot be made",
-                got=f"{str(parent)!r}, where a file is in the way",
-                expected="a folder, or a place for one",
-                fix="choose another folder, or move the file",
-            ) from None
+            raise _in_the_way(parent) from None
     # All are made before the first is written, so that a failure leaves the files of an earlier report as they were.
-    for part, content in [(part, form()) for part, form in wanted.items()]:
+    for part, content in [(part, formats[part.suffix.lower()]()) for part in wanted]:
         _replace(part, content)
-    return tuple(wanted)
+    return wanted
+
+
+def targets(where: str | os.PathLike[str]) -> tuple[Path, ...]:
+    """The paths that `write` would write to; nothing is made, so that a bad place can be told before long work.
+
+    Raises:
+        SymmetryError: another suffix than .html, .json or .txt, or a file where a folder would have to be.
+    """
+    path = Path(where)
+    if path.is_dir() or not path.suffix:
+        found = tuple(path / f"report{suffix}" for suffix in SUFFIXES)
+    elif path.suffix.lower() in SUFFIXES:
+        found = (path,)
+    else:
+        raise refuse(
+            "a report cannot be written to a file with this suffix",
+            got=f"{path.name!r}",
+            expected="a name that ends in .html, .json or .txt, or a folder",
+            fix=f"{str(path.with_suffix('.html'))!r}",
+        )
+    parent = found[0].parent
+    if not next((place for place in (parent, *parent.parents) if place.exists()), parent).is_dir():
+        raise _in_the_way(parent)
+    return found
+
+
+def _in_the_way(folder: Path) -> SymmetryError:
+    return refuse(
+        "the folder of the report cannot be made",
+        got=f"{str(folder)!r}, where a file is in the way",
+        expected="a folder, or a place for one",
+        fix="choose another folder, or move the file",
+    )
 
 
 def _replace(path: Path, content: str) -> None:
