@@ -57,14 +57,14 @@ def outputs(spec):
 
 
 MAKING = {
-    "group": (lambda: Symmetry(3, Image(), Scalar()), "Symmetry needs a group first"),
-    "group class": (lambda: Symmetry(C, Image(), Scalar()), "Symmetry needs a group first"),
+    "group": (lambda: Symmetry(3, Image(), Scalar()), "Symmetry needs a group"),
+    "group class": (lambda: Symmetry(C, Image(), Scalar()), "Symmetry needs a group"),
     "action class": (lambda: Symmetry(C(4), Image, Scalar()), "write Image\\(\\) with brackets"),
     "text": (lambda: Symmetry(C(4), "image", Scalar()), "a leaf of inputs is no action"),
     "text outside": (lambda: Symmetry(C(4), Image(), ["x"]), "a leaf of outputs is no action"),
     "model class": (lambda: made(nn.Linear), "symmetrize needs a model first"),
     "model number": (lambda: made(3), "symmetrize needs a model first"),
-    "no claim": (lambda: made(claim=C(4)), "symmetrize needs the claim second"),
+    "no claim": (lambda: made(claim=C(4)), "symmetrize needs the claim"),
     "frame number": (lambda: made(frame=3), "frame cannot be called"),
     "frame class": (lambda: made(frame=Average), "the class Average"),
     "chunk 0": (lambda: made(chunk=0), "bad chunk"),

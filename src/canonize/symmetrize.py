@@ -11,9 +11,9 @@ from canonize._tree import describe, map_tensors, own_unnamed, tensors, to_array
 from canonize.actions import Index, Rows
 from canonize.actions.trees import at, batch_of, move, repeat, row_index
 from canonize.errors import SymmetryError, refuse, within
-from canonize.frames import Confidence, LogSumExp, Poses, default_frame
-from canonize.frames.base import draws, flat, is_labels, takes_two
-from canonize.symmetry import Symmetry, call, collect
+from canonize.frames import Poses, default_frame
+from canonize.frames.base import check_is_frame, draws, flat, is_labels
+from canonize.symmetry import Symmetry, call, check_is_claim, check_is_model, collect
 
 
 def symmetrize(model: Any, symmetry: Symmetry, frame: Any = None, *, chunk: int = 1) -> Symmetrized:
@@ -61,42 +61,10 @@ class Symmetrized(nn.Module):
 
     def __init__(self, model: Any, symmetry: Symmetry, frame: Any = None, *, chunk: int = 1) -> None:
         super().__init__()
-        if not callable(model) or isinstance(model, type):
-            raise refuse(
-                "symmetrize needs a model first",
-                got=f"the class {model.__name__}" if isinstance(model, type) else describe(model),
-                expected="a module or another callable",
-                fix="symmetrize(model, Symmetry(...)), with an instance of the model",
-            )
-        if not isinstance(symmetry, Symmetry):
-            raise refuse(
-                "symmetrize needs the claim second",
-                got=describe(symmetry),
-                expected="a Symmetry",
-                fix="symmetrize(model, Symmetry(C(4), inputs=Image(), outputs=Scalar()))",
-            )
+        check_is_model(model, "symmetrize")
+        check_is_claim(symmetry, "symmetrize")
         frame = default_frame(symmetry) if frame is None else frame
-        if isinstance(frame, Confidence | LogSumExp):
-            raise refuse(
-                "symmetrize: this is an energy, not a frame",
-                got=type(frame).__name__,
-                expected="a frame",
-                fix=f"symmetrize(model, symmetry, Best({type(frame).__name__}(model)))",
-            )
-        if not callable(frame) or isinstance(frame, type):
-            raise refuse(
-                "symmetrize: the frame cannot be called",
-                got=f"the class {frame.__name__}" if isinstance(frame, type) else describe(frame),
-                expected="a frame such as Average() or Best(energy)",
-                fix="write it with brackets; a frame of yours is a function (symmetry, inputs, *, generator=None) -> Poses",
-            )
-        if not takes_two(frame):
-            raise refuse(
-                "symmetrize: the frame cannot be called as a frame is",
-                got=f"{describe(frame)}, which does not take two arguments",
-                expected="a function (symmetry, inputs) -> Poses",
-                fix="for an energy write Best(energy); a frame of yours takes the claim and the inputs",
-            )
+        check_is_frame(frame, "symmetrize")
         if not isinstance(chunk, int) or chunk < 1:
             raise refuse("symmetrize: bad chunk", got=repr(chunk), expected="poses per call, at least 1", fix="chunk=1")
         self.model = model

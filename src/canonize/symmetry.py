@@ -8,6 +8,7 @@ from typing import Any, final
 from canonize._tree import Node, describe, spec_leaves
 from canonize.actions import Index, Rows
 from canonize.errors import refuse
+from canonize.groups.base import check_is_group
 
 
 @final
@@ -39,14 +40,7 @@ class Symmetry:
     outputs: Any
 
     def __post_init__(self) -> None:
-        missing = [name for name in ("sample", "compose", "inverse") if not callable(getattr(self.group, name, None))]
-        if missing or isinstance(self.group, type):
-            raise refuse(
-                "Symmetry needs a group first",
-                got=describe(self.group) + (f", without {', '.join(missing)}" if missing else ", a class"),
-                expected="an object with the methods sample, compose and inverse",
-                fix="Symmetry(C(4), inputs=Image(), outputs=Scalar())",
-            )
+        check_is_group(self.group, "Symmetry")
         for side, tree in (("inputs", self.inputs), ("outputs", self.outputs)):
             for leaf in spec_leaves(tree):
                 if isinstance(leaf, type) or not (leaf is None or isinstance(leaf, Index | Rows) or callable(leaf)):
@@ -56,6 +50,36 @@ class Symmetry:
                         expected="an action such as Image(), a function (g, x) -> x, or None",
                         fix=f"write {leaf.__name__}() with brackets" if isinstance(leaf, type) else f"{side}=Scalar()",
                     )
+
+
+def check_is_claim(symmetry: Any, where: str) -> None:
+    """Refuse what is no `Symmetry`.
+
+    Raises:
+        SymmetryError: anything else.
+    """
+    if not isinstance(symmetry, Symmetry):
+        raise refuse(
+            f"{where} needs the claim",
+            got=describe(symmetry),
+            expected="a Symmetry",
+            fix=f"{where}(..., Symmetry(C(4), inputs=Image(), outputs=Scalar()), ...)",
+        )
+
+
+def check_is_model(model: Any, where: str) -> None:
+    """Refuse what cannot be called, and classes.
+
+    Raises:
+        SymmetryError: either of them.
+    """
+    if not callable(model) or isinstance(model, type):
+        raise refuse(
+            f"{where} needs a model first",
+            got=f"the class {model.__name__}" if isinstance(model, type) else describe(model),
+            expected="a module or another callable",
+            fix=f"{where}(model, Symmetry(...)), with an instance of the model",
+        )
 
 
 def collect(symmetry: Symmetry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -107,8 +131,9 @@ def arguments(symmetry: Symmetry, value: Any) -> Any:
     """`value` as it is to be handed to `call`, refused where it cannot be the arguments that `symmetry.inputs` declares.
 
     Raises:
-        SymmetryError: the number or kind of arguments does not fit.
+        SymmetryError: the number or kind of arguments does not fit, or there is no claim.
     """
+    check_is_claim(symmetry, "this call")
     if isinstance(symmetry.inputs, Keywords):
         if not isinstance(value, dict):
             raise _arity(symmetry, (value,), {}, "a dict of the keyword arguments", "pass {name: value}")

@@ -32,6 +32,10 @@ class Fields(Node):
     """
 
     def __init__(self, parts: Mapping[str, Any] | None = None, /, **named: Any) -> None:
+        if parts is not None and not isinstance(parts, Mapping):
+            raise refuse(
+                "Fields takes names", got=describe(parts), expected="a mapping or keywords", fix="Fields(pos=Point())"
+            )
         self.parts = {**(parts or {}), **named}
         if not self.parts:
             raise refuse(

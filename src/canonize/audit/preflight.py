@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from canonize._tree import describe, leaves, tensors, walk
 from canonize.actions import Index, Rows
 from canonize.errors import SymmetryError, refuse, within
+from canonize.symmetry import check_is_model
 
 
 def check_model(model: Any, value: Any) -> None:
@@ -17,13 +18,7 @@ def check_model(model: Any, value: Any) -> None:
     Raises:
         SymmetryError: not callable; dropout or batch normalisation in train mode; parameters on another device.
     """
-    if not callable(model) or isinstance(model, type):
-        raise refuse(
-            "audit needs a model first",
-            got=f"the class {model.__name__}" if isinstance(model, type) else describe(model),
-            expected="a module or another callable",
-            fix="audit(model, Symmetry(...), inputs), with an instance of the model",
-        )
+    check_is_model(model, "audit")
     if not isinstance(model, nn.Module):
         return
     random = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)

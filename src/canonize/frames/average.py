@@ -12,7 +12,7 @@ from canonize.actions.trees import batch_of
 from canonize.errors import refuse
 from canonize.frames.base import Poses, one_each, over_batch
 from canonize.groups.base import leading
-from canonize.symmetry import Symmetry
+from canonize.symmetry import Symmetry, check_is_claim
 
 
 @final
@@ -60,6 +60,7 @@ class Sampled:
 
     def __call__(self, symmetry: Symmetry, inputs: Any, *, generator: torch.Generator | None = None) -> Poses:
         """`count` elements for each sample, from `generator`."""
+        check_is_claim(symmetry, "Sampled")
         batch, dtype, device = batch_of(symmetry.inputs, inputs)
         shape = (self.count, batch)
         elements = symmetry.group.sample(shape, generator=generator, dtype=dtype, device=device)

@@ -10,7 +10,7 @@ from canonize.errors import refuse
 from canonize.frames.average import Average
 from canonize.frames.sort import Sorted
 from canonize.groups import S, order
-from canonize.symmetry import Symmetry
+from canonize.symmetry import Symmetry, check_is_claim
 
 
 def default_frame(symmetry: Symmetry) -> Any:
@@ -19,6 +19,7 @@ def default_frame(symmetry: Symmetry) -> Any:
     Raises:
         SymmetryError: an infinite group, for which no exact frame exists without further choices.
     """
+    check_is_claim(symmetry, "default_frame")
     leaves = spec_leaves(symmetry.inputs)
     others = [leaf for leaf in leaves if not isinstance(leaf, Nodes | Scalar) and leaf is not None]
     sets = any(isinstance(leaf, Nodes) for leaf in leaves) and not others

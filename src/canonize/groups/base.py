@@ -123,11 +123,28 @@ def fitting(group: Any, *elements: Any, axes: tuple[int, ...]) -> None:
         ) from None
 
 
+def check_is_group(group: Any, where: str) -> None:
+    """Refuse what is no group.
+
+    Raises:
+        SymmetryError: a class, or an object without the three methods.
+    """
+    missing = [name for name in ("sample", "compose", "inverse") if not callable(getattr(group, name, None))]
+    if missing or isinstance(group, type):
+        raise refuse(
+            f"{where} needs a group",
+            got=describe(group) + (f", without {', '.join(missing)}" if missing else ", a class"),
+            expected="an object with the methods sample, compose and inverse",
+            fix="C(4), SO(3), S(5), or a group of yours, with brackets",
+        )
+
+
 def order(group: Any) -> int | None:
     """The number of elements of a finite group; None for an infinite one.
 
     A group that has `elements` but no `order` is counted.
     """
+    check_is_group(group, "order")
     if hasattr(group, "order"):
         known: int | None = group.order
         return known
@@ -145,6 +162,7 @@ def leading(elements: Any) -> int:
 
 def identity(group: Any, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Any:
     """The identity with no batch axis: the group's own `identity` where it has one, else g g^-1 for one g."""
+    check_is_group(group, "identity")
     if hasattr(group, "identity"):
         return group.identity(dtype=dtype, device=device)
     if hasattr(group, "elements"):

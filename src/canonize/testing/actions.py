@@ -11,7 +11,8 @@ from canonize._tree import map_tensors, spec_leaves, tensors
 from canonize.actions import Image, Index, Mask, Nodes, Pairs, Rows, Scalar, VectorImage, Volume, lossless_tree, move
 from canonize.actions.trees import at, batch_of, row_index, take
 from canonize.groups import identity
-from canonize.testing.compare import Checked, Ledger, errors, kind, lowest, same
+from canonize.groups.base import check_is_group
+from canonize.testing.compare import Checked, Ledger, check_settings, errors, kind, lowest, same
 
 _EXACT = (Image, Mask, Nodes, Pairs, Scalar, VectorImage, Volume)
 
@@ -41,6 +42,8 @@ def check_action(
     Raises:
         LawError: it names the law, the violation, the sample and the tolerance.
     """
+    check_is_group(group, "check_action")
+    check_settings("check_action", count, tolerance)
     laws, generator = Ledger(action), generator or torch.Generator().manual_seed(0)
     batch, dtype, _ = batch_of(action, x)
     index = row_index(action, x)

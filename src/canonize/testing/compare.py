@@ -11,7 +11,7 @@ from torch import Tensor
 from canonize._tree import tensors, walk
 from canonize.actions import Index
 from canonize.audit.measure import relative_error
-from canonize.errors import LawError
+from canonize.errors import LawError, refuse
 from canonize.groups.base import leading
 
 
@@ -31,6 +31,20 @@ class Checked:
     def __str__(self) -> str:
         return "\n".join(
             [f"held:    {law}" for law in self.laws] + [f"skipped: {law}: {why}" for law, why in self.skipped]
+        )
+
+
+def check_settings(where: str, count: int, tolerance: float | None) -> None:
+    """Refuse a count below 1 and a tolerance that is no number from 0.
+
+    Raises:
+        SymmetryError: either of them.
+    """
+    if not isinstance(count, int) or count < 1:
+        raise refuse(f"{where}: bad count", got=repr(count), expected="a whole number, at least 1", fix="leave it out")
+    if tolerance is not None and not (isinstance(tolerance, int | float) and tolerance >= 0):
+        raise refuse(
+            f"{where}: bad tolerance", got=repr(tolerance), expected="a number from 0, or None", fix="leave it out"
         )
 
 

@@ -11,11 +11,11 @@ from canonize._tree import map_tensors, tensors, walk
 from canonize.actions import Index, Rows, Scalar, lossless_tree, move
 from canonize.actions.trees import batch_of, row_index
 from canonize.frames import Poses
-from canonize.frames.base import draws
+from canonize.frames.base import check_is_frame, draws
 from canonize.groups import identity
 from canonize.symmetrize import symmetrize
-from canonize.symmetry import Symmetry, arguments, call, collect
-from canonize.testing.compare import Checked, Ledger, errors, flat, gaussian, lowest, same
+from canonize.symmetry import Symmetry, arguments, call, check_is_claim, collect
+from canonize.testing.compare import Checked, Ledger, check_settings, errors, flat, gaussian, lowest, same
 
 
 def check_frame(
@@ -43,6 +43,9 @@ def check_frame(
     Raises:
         LawError: it names the law, the violation, the sample and the tolerance.
     """
+    check_is_claim(symmetry, "check_frame")
+    check_is_frame(frame, "check_frame")
+    check_settings("check_frame", count, tolerance)
     laws, generator = Ledger(frame), generator or torch.Generator().manual_seed(0)
     value = arguments(symmetry, inputs)
     tolerance = lowest(value) if tolerance is None else tolerance

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from canonize._tree import map_tensors, tensors
 from canonize.actions.trees import at
+from canonize.errors import refuse
 from canonize.groups import Product, Rigid, identity, order
-from canonize.groups.base import leading
-from canonize.testing.compare import Checked, Ledger, apart, features, gaussian, rounding, same
+from canonize.groups.base import check_is_group, leading
+from canonize.testing.compare import Checked, Ledger, apart, check_settings, features, gaussian, rounding, same
 
 _SIGMAS = 6.0
 _LISTED = 1024
@@ -40,6 +41,15 @@ def check_group(
     Raises:
         LawError: it names the law, the violation, the element and the tolerance.
     """
+    check_is_group(group, "check_group")
+    check_settings("check_group", count, tolerance)
+    if count < 2 or not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise refuse(
+            "check_group: bad count or dtype",
+            got=f"count={count}, dtype={dtype}",
+            expected="at least 2 elements of a floating-point dtype",
+            fix="check_group(group, dtype=torch.float64)",
+        )
     laws, tolerance = Ledger(group), rounding(dtype) if tolerance is None else tolerance
     generator = generator or torch.Generator().manual_seed(0)
     _check_samples(laws, group, dtype, generator)

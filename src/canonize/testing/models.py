@@ -12,8 +12,8 @@ from canonize.actions.trees import batch_of, row_index
 from canonize.errors import refuse
 from canonize.groups import order
 from canonize.groups.base import leading
-from canonize.symmetry import Symmetry, arguments, call
-from canonize.testing.compare import Checked, Ledger, errors, lowest
+from canonize.symmetry import Symmetry, arguments, call, check_is_claim, check_is_model
+from canonize.testing.compare import Checked, Ledger, check_settings, errors, lowest
 
 _LISTED = 1024
 
@@ -45,6 +45,9 @@ def assert_equivariant(
         LawError: it names the output, the error, the sample and the tolerance.
         SymmetryError: nothing can be checked: no declared output, or resampled elements only.
     """
+    check_is_model(model, "assert_equivariant")
+    check_is_claim(symmetry, "assert_equivariant")
+    check_settings("assert_equivariant", count, tolerance)
     laws, generator = Ledger(symmetry), generator or torch.Generator().manual_seed(0)
     value, arrays = to_tensors(arguments(symmetry, inputs))
     batch, dtype, device = batch_of(symmetry.inputs, value)
