@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from canonize._tree import describe, map_tensors, own_unnamed, tensors, to_arrays, to_tensors, unnamed, walk
 from canonize.actions import Index, Rows
-from canonize.actions.trees import at, batch_of, move, repeat, row_index
+from canonize.actions.trees import at, batch_first, batch_of, move, repeat, row_index
 from canonize.errors import SymmetryError, refuse, within
 from canonize.frames import Poses, default_frame
 from canonize.frames.base import check_is_frame, draws, flat, is_labels
@@ -152,23 +152,7 @@ class Symmetrized(nn.Module):
         def leaf(action: Any, part: Any, *, path: str) -> Any:
             if action is None or isinstance(action, Index):
                 return part
-            if not isinstance(part, Tensor):
-                raise refuse(
-                    f"an output{path and ' at ' + path} is no tensor",
-                    got=f"{describe(part)}, declared {action!r}",
-                    expected="a tensor or a NumPy array, batch first",
-                    fix="make the tree of outputs mirror what the model returns, for example (Scalar(), None); "
-                    "None leaves a value alone",
-                )
-            wanted = len(rows) if isinstance(action, Rows) and rows is not None else batch
-            if part.ndim == 0 or part.shape[0] != wanted:
-                raise refuse(
-                    f"an output{path and ' at ' + path} does not have the batch first",
-                    got=f"{describe(part)}, declared {action!r}",
-                    expected=f"first axis {wanted}",
-                    fix="let the model keep one output for each sample; declare None for what has no batch; samples without "
-                    "rows at the end are counted only where another input has one entry for each sample",
-                )
+            part = batch_first(action, part, path, rows, batch)
             if poses.stabilizer is None:
                 return part
             inner, index = (action.action, rows) if isinstance(action, Rows) else (action, None)

@@ -257,6 +257,32 @@ def take(spec: Any, value: Any, samples: Tensor, *, index: Tensor | None = None)
     return walk(leaf, spec, value)
 
 
+def batch_first(action: Any, part: Any, path: str, index: Tensor | None, count: int) -> Tensor:
+    """An output as it came, refused unless it has one entry for each of `count` samples, or for each row of `index`.
+
+    Raises:
+        SymmetryError: no tensor, or another first axis.
+    """
+    if not isinstance(part, Tensor):
+        raise refuse(
+            f"an output{path and ' at ' + path} is no tensor",
+            got=f"{describe(part)}, declared {action!r}",
+            expected="a tensor or a NumPy array, batch first",
+            fix="make the tree of outputs mirror what the model returns, for example (Scalar(), None); "
+            "None leaves a value alone",
+        )
+    wanted = len(index) if isinstance(action, Rows) and index is not None else count
+    if part.ndim == 0 or part.shape[0] != wanted:
+        raise refuse(
+            f"an output{path and ' at ' + path} does not have the batch first",
+            got=f"{describe(part)}, declared {action!r}",
+            expected=f"first axis {wanted}",
+            fix="let the model keep one output for each sample; declare None for what has no batch; samples without "
+            "rows at the end are counted only where another input has one entry for each sample",
+        )
+    return part
+
+
 def at(g: Any, position: Any) -> Any:
     """Elements `g[position]` along the first axis, for tensors and for tuples of them."""
     return map_tensors(lambda t: t[position], g)

@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from canonize._tree import describe, leaves, tensors, walk
-from canonize.actions import Index, Rows
+from canonize.actions import Index
+from canonize.actions.trees import batch_first
 from canonize.errors import SymmetryError, refuse, within
 from canonize.symmetry import check_is_model
 
@@ -84,23 +85,8 @@ def check_outputs(spec: Any, output: Any, index: Tensor | None, count: int) -> N
     def leaf(action: Any, part: Any, *, path: str) -> Any:
         if action is None or isinstance(action, Index):
             return part
+        part = batch_first(action, part, path, index, count)
         name = f"an output{path and ' at ' + path}"
-        if not isinstance(part, Tensor):
-            raise refuse(
-                f"{name} is no tensor",
-                got=f"{describe(part)}, declared {action!r}",
-                expected="a tensor or a NumPy array, batch first",
-                fix="make the tree of outputs mirror what the model returns, for example (Scalar(), None); "
-                "None leaves a value alone",
-            )
-        wanted = len(index) if isinstance(action, Rows) and index is not None else count
-        if part.ndim == 0 or part.shape[0] != wanted:
-            raise refuse(
-                f"{name} does not have the batch first",
-                got=f"{describe(part)}, declared {action!r}",
-                expected=f"first axis {wanted}",
-                fix="let the model keep one output for each sample; declare None for what has no batch",
-            )
         _check_entries(name, part, "let the model answer with something; declare None for what is to be left alone")
         return part
 
