@@ -12,7 +12,8 @@ from canonize.actions import Index, Rows
 from canonize.actions.trees import at, batch_first, batch_of, move, repeat, row_index
 from canonize.errors import SymmetryError, refuse, within
 from canonize.frames import Poses, default_frame
-from canonize.frames.base import check_is_frame, draws, flat, is_labels
+from canonize.frames.base import draws, flat, is_labels
+from canonize.frames.check import check_is_frame
 from canonize.symmetry import Symmetry, call, check_is_claim, check_is_model, collect
 
 

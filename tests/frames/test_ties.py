@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -274,3 +275,24 @@ def test_memory_maps_are_arrays(tmp_path: Any) -> None:
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     found = symmetrize(lambda x: x.reshape(len(x), -1)[:, :1], Symmetry(C(4), Image(), Scalar()))(mapped)
     assert found.shape == (4, 1)
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A frame of an outsider that holds a model of its own, as learned poses do."""
+
+    model: Any
+
+    def __call__(self, symmetry: Symmetry, inputs: Tensor) -> Poses:
+        best = self.model(inputs)
+        return Poses(symmetry.group.elements()[best][None], torch.ones(1, len(inputs)))
+
+
+def test_a_frame_may_hold_a_model() -> None:
+    def turn(x: Tensor) -> Tensor:
+        """Which corner is brightest: a quarter turn moves it on by one."""
+        return torch.stack([x[:, 0, 0, 0], x[:, 0, -1, 0], x[:, 0, -1, -1], x[:, 0, 0, -1]], 1).argmax(1)
+
+    x = torch.rand(8, 1, 4, 4)
+    mended = symmetrize(nn.Flatten(), Symmetry(C(4), Image(), Scalar()), Predicted(turn))
+    assert torch.equal(mended(x.rot90(1, (-2, -1))), mended(x))

@@ -103,44 +103,6 @@ def draws(frame: Any, generator: torch.Generator | None) -> dict[str, torch.Gene
     return {"generator": generator} if takes else {}
 
 
-def check_is_frame(frame: Any, where: str) -> None:
-    """Refuse what cannot be called as a frame is: classes, energies, other functions.
-
-    Raises:
-        SymmetryError: any of them.
-    """
-    if not callable(frame) or isinstance(frame, type):
-        raise refuse(
-            f"{where}: the frame cannot be called",
-            got=f"the class {frame.__name__}" if isinstance(frame, type) else describe(frame),
-            expected="a frame such as Average() or Best(energy)",
-            fix="write it with brackets; a frame of yours is a function (symmetry, inputs, *, generator=None) -> Poses",
-        )
-    # An energy of ours takes anything; its model tells it apart.
-    energy = hasattr(frame, "model") and not isinstance(frame, torch.nn.Module)
-    if energy or not _takes_two(frame):
-        name = f"{type(frame).__name__}(model)" if energy else "energy"
-        raise refuse(
-            f"{where}: the frame cannot be called as a frame is",
-            got=f"{describe(frame)}, which looks like an energy"
-            if energy
-            else f"{describe(frame)}, not of two arguments",
-            expected="a function (symmetry, inputs) -> Poses",
-            fix=f"for an energy write Best({name}); a frame of yours takes the claim and the inputs",
-        )
-
-
-def _takes_two(frame: Any) -> bool:
-    """Whether something can be called as `frame(symmetry, inputs)`; True where its signature is unknown."""
-    try:
-        inspect.signature(frame.forward if isinstance(frame, torch.nn.Module) else frame).bind(None, None)
-    except TypeError:
-        return False
-    except ValueError:
-        return True
-    return True
-
-
 def is_labels(action: Any) -> bool:
     """Whether an action moves labels, of which a mean is none, whatever their dtype."""
     return bool(getattr(action.action if isinstance(action, Rows) else action, "labels", False))

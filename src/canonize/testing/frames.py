@@ -11,7 +11,8 @@ from canonize._tree import map_tensors, tensors, walk
 from canonize.actions import Index, Rows, Scalar, lossless_tree, move
 from canonize.actions.trees import batch_of, row_index
 from canonize.frames import Poses
-from canonize.frames.base import check_is_frame, draws
+from canonize.frames.base import draws
+from canonize.frames.check import check_is_frame
 from canonize.groups import identity
 from canonize.symmetrize import symmetrize
 from canonize.symmetry import Symmetry, arguments, call, check_is_claim, collect
