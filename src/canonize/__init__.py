@@ -23,7 +23,7 @@ from canonize.actions import (
 )
 from canonize.audit import Audit, accuracy, audit
 from canonize.errors import LawError, SymmetryError
-from canonize.frames import Average, Best, Confidence, LogSumExp, Poses, Sampled, Sorted, default_frame
+from canonize.frames import Average, Best, Confidence, LogSumExp, Poses, Sampled, Scored, Sorted, default_frame
 from canonize.groups import (
     SE,
     SO,
@@ -76,6 +76,7 @@ __all__ = [
     "S",
     "Sampled",
     "Scalar",
+    "Scored",
     "Sorted",
     "Symmetrized",
     "Symmetry",

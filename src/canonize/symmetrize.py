@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, final
 
 import torch
@@ -9,12 +10,14 @@ from torch import Tensor, nn
 
 from canonize._tree import describe, map_tensors, own_unnamed, tensors, to_arrays, to_tensors, unnamed, walk
 from canonize.actions import Index, Rows
-from canonize.actions.trees import at, batch_first, batch_of, move, repeat, row_index
+from canonize.actions.trees import at, batch_first, batch_of, move, repeat, row_index, rows_of, separable, take
 from canonize.errors import SymmetryError, refuse, within
 from canonize.frames import Poses, default_frame
 from canonize.frames.base import draws, flat, is_labels
 from canonize.frames.check import check_is_frame
 from canonize.symmetry import Symmetry, call, check_is_claim, check_is_model, collect
+
+_Add = Callable[[Tensor, bool], Tensor]
 
 
 def symmetrize(model: Any, symmetry: Symmetry, frame: Any = None, *, chunk: int = 1) -> Symmetrized:
@@ -125,6 +128,8 @@ class Symmetrized(nn.Module):
             return poses
 
     def _outputs(self, value: Any, poses: Poses, arrays: bool) -> Any:
+        if _has_idle(poses.weights) and separable(self.symmetry.inputs, value):
+            return self._in_use(value, poses, arrays)
         spec, batch = self.symmetry.inputs, poses.weights.shape[1]
         index = row_index(spec, value)
         total: Any = None
@@ -133,15 +138,57 @@ class Symmetrized(nn.Module):
             times = part.stop - part.start
             g = flat(at(poses.elements, part))
             copies = repeat(spec, value, times, index=index, batch=batch)
-            shown = move(spec, self.symmetry.group.inverse(g), copies)
-            rows = row_index(spec, copies)
-            output = self._call(own_unnamed(spec, _own(shown, copies)), arrays)
-            output = self._returned(output, g, times * batch, rows, poses)
+            output, rows = self._turned(copies, g, times * batch, poses, arrays)
             if poses.count == 1 and not poses.weights.requires_grad:
                 return output
             weights = poses.weights[part].flatten()
-            total = self._add(total, output, weights, times, rows)
+
+            def add(summand: Tensor, of_rows: bool, times: int = times) -> Tensor:
+                return summand.reshape(times, summand.shape[0] // times, *summand.shape[1:]).sum(0)
+
+            total = self._add(total, output, weights, index, rows, add)
         return walk(_narrow, self.symmetry.outputs, total, output)
+
+    def _in_use(self, value: Any, poses: Poses, arrays: bool) -> Any:
+        """The weighted sum where some samples have fewer poses than others: only poses with a weight cost a model call."""
+        spec, batch = self.symmetry.inputs, poses.weights.shape[1]
+        index = row_index(spec, value)
+        # The poses of a sample that have a weight come first, so that the first call holds the batch as it is.
+        order = (poses.weights == 0).int().argsort(dim=0, stable=True)
+        weights = poses.weights.gather(0, order)
+        pose, sample = (weights != 0).nonzero().unbind(1)
+        elements = at(poses.elements, (order[pose, sample], sample))
+        total: Any = None
+        for start in range(0, len(pose), self.chunk * batch):
+            part = slice(start, start + self.chunk * batch)
+            whose = sample[part]
+            copies = take(spec, value, whose, index=index)
+            output, rows = self._turned(copies, at(elements, part), len(whose), poses, arrays)
+            of_samples = places = (whose, batch)
+            if index is not None:
+                # The whole batch keeps the order of its rows.
+                source = torch.arange(len(index)) if copies is value else rows_of(index, whose)[0]
+                places = (source, len(index))
+
+            def add(
+                summand: Tensor,
+                of_rows: bool,
+                places: tuple[Tensor, int] = places,
+                of_samples: tuple[Tensor, int] = of_samples,
+            ) -> Tensor:
+                place, count = places if of_rows else of_samples
+                return summand.new_zeros(count, *summand.shape[1:]).index_add(0, place, summand)
+
+            total = self._add(total, output, weights[pose[part], whose], index, rows, add)
+        return walk(_narrow, self.symmetry.outputs, total, output)
+
+    def _turned(self, copies: Any, g: Any, count: int, poses: Poses, arrays: bool) -> tuple[Any, Tensor | None]:
+        """The model's outputs for copies seen from g, turned back; and the index of their rows."""
+        spec = self.symmetry.inputs
+        shown = move(spec, self.symmetry.group.inverse(g), copies)
+        rows = row_index(spec, copies)
+        output = self._call(own_unnamed(spec, _own(shown, copies)), arrays)
+        return self._returned(output, g, count, rows, poses), rows
 
     def _call(self, value: Any, arrays: bool) -> Any:
         output = call(self.model, self.symmetry, to_arrays(value) if arrays else value)
@@ -163,28 +210,39 @@ class Symmetrized(nn.Module):
             fixed = walk(leaf, self.symmetry.outputs, output)
             return move(self.symmetry.outputs, g, fixed, index=rows)
 
-    def _add(self, total: Any, output: Any, weights: Tensor, times: int, rows: Tensor | None) -> Any:
+    def _add(
+        self, total: Any, output: Any, weights: Tensor, index: Tensor | None, rows: Tensor | None, add: _Add
+    ) -> Any:
+        """`total` with the weighted outputs added; `add(summand, of rows)` brings a summand to the shape of the result."""
+
         def leaf(action: Any, part: Any, *before: Any, path: str) -> Any:
             if isinstance(action, Index):
-                return before[0] if before else part[: len(part) // times]
+                return part if index is None else index.to(part.dtype)
             if not isinstance(part, Tensor):
                 return before[0] if before else part
             if action is None or is_labels(action) or not (part.is_floating_point() or part.is_complex()):
                 raise _unaveraged(path, part, f"declared {action!r}")
-            each = weights[rows] if isinstance(action, Rows) and rows is not None else weights
+            of_rows = isinstance(action, Rows) and rows is not None
+            each = weights[rows] if of_rows else weights
             # Sums in float32 at least: in bfloat16 the weights alone would not add up to one.
             wide = torch.promote_types(part.dtype, torch.float32)
             each = each.to(wide).reshape(-1, *(1,) * (part.ndim - 1))
             # An answer of weight zero must not count, not even where it is infinite; its weight keeps its gradient.
             part = torch.where((each == 0) & ~part.isfinite(), 0, part)
-            weighted = part.to(wide) * each
-            summed = weighted.reshape(times, part.shape[0] // times, *part.shape[1:]).sum(0)
+            summed = add(part.to(wide) * each, of_rows)
             return before[0] + summed if before else summed
 
         for path, part in unnamed(self.symmetry.outputs, output):
             if part.ndim:
                 raise _unaveraged(path, part, "not declared")
         return walk(leaf, self.symmetry.outputs, output, *([] if total is None else [total]))
+
+
+def _has_idle(weights: Tensor) -> bool:
+    """Whether some weights are zero and nobody wants their gradient; on a GPU, where looking stalls it, False."""
+    if torch.compiler.is_compiling() or weights.device.type != "cpu" or weights.requires_grad or len(weights) == 1:
+        return False
+    return bool((weights == 0).any())
 
 
 def _narrow(action: Any, total: Any, output: Any, *, path: str) -> Any:

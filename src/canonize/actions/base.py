@@ -18,8 +18,8 @@ class Action(Protocol):
 
     The batch shape of `g` stands for the leading axes of `x`; `x` is not changed. An action may also have a method
     `lossless(g, x)`, which says for each element whether moving `x` by it and back returns `x` up to rounding; an
-    action without it is taken to be lossless always. One that only moves entries, and rounds nothing, may say so with
-    `bitwise(g, x)`: `Best` then chooses the same pose, bit for bit, for every moved copy of an input.
+    action without it is taken to be lossless always. One of which no lossless move that came before shows in the bits
+    may say so with `bitwise(g, x)`: `Best` then chooses the same pose, bit for bit, for every copy moved without loss.
     """
 
     def __call__(self, g: Any, x: Any) -> Any:
@@ -36,14 +36,21 @@ def lossless(action: Any, g: Any, x: Tensor) -> Tensor:
 
 
 def bitwise(action: Any, g: Any, x: Tensor) -> Tensor:
-    """For each element whether `action` only moves entries of `x` or turns their sign over, so that no bit is rounded.
+    """For each element whether no lossless move made before shows in the bits: g · (h · x) = (g h) · x for lossless h.
 
-    (*batch) bool, or () where it is so for all. An action without the method `bitwise(g, x)` is taken to round.
+    (*batch) bool, or () where it is so for all. So it is where entries only move or change their sign, and where
+    `action` moves by a lossless element first and computes afterwards, as `Image` does. An action without the method
+    `bitwise(g, x)` is taken to round.
     """
     if hasattr(action, "bitwise"):
         told: Tensor = action.bitwise(g, x)
         return told
     return torch.zeros((), dtype=torch.bool, device=x.device)
+
+
+def always_bitwise(action: Any, g: Any, x: Tensor) -> Tensor:
+    """The method `bitwise` of actions for which it is true of every element."""
+    return torch.ones((), dtype=torch.bool, device=x.device)
 
 
 def matrix_of(action: Any, g: Any, dim: int | None = None) -> Tensor:

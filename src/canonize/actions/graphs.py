@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, final
 
-import torch
 from torch import Tensor
 
-from canonize.actions.base import fit, permutation_of
+from canonize.actions.base import always_bitwise, fit, permutation_of
 from canonize.errors import refuse
 
 
@@ -27,9 +26,7 @@ class Nodes:
         """The relabelled rows, of the shape of x."""
         return _relabel(self, permutation_of(self, g), x, axes=1)
 
-    def bitwise(self, g: Any, x: Tensor) -> Tensor:
-        """True: entries only move."""
-        return torch.ones((), dtype=torch.bool, device=x.device)
+    bitwise = always_bitwise
 
 
 @final
@@ -47,9 +44,7 @@ class Pairs:
         """The relabelled entries, of the shape of x."""
         return _relabel(self, permutation_of(self, g), x, axes=2)
 
-    def bitwise(self, g: Any, x: Tensor) -> Tensor:
-        """True: entries only move."""
-        return torch.ones((), dtype=torch.bool, device=x.device)
+    bitwise = always_bitwise
 
 
 def _relabel(action: Any, g: Tensor, x: Tensor, *, axes: int) -> Tensor:

@@ -6,6 +6,8 @@ depth. A quarter turn of C(4) is then `torch.rot90(x, 1, (-2, -1))`. The content
 
 from __future__ import annotations
 
+import itertools
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -15,7 +17,7 @@ from torch import Tensor
 
 from canonize.actions.base import fit, floating
 from canonize.errors import refuse
-from canonize.linalg import inverse_small, is_signed_permutation
+from canonize.linalg import inverse_small, is_signed_permutation, matmul
 
 PADDINGS = ("zeros", "border", "reflection")
 _SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
@@ -62,7 +64,8 @@ def move_grid(
 ) -> Tensor:
     """Move the content of a grid by each element.
 
-    Signed permutations only move entries (bit for bit, any dtype); other elements interpolate. A batch may mix both.
+    Signed permutations only move entries (bit for bit, any dtype). Other elements first move entries by the nearest
+    lossless element, then interpolate for the rest. A batch may mix both.
 
     Args:
         action: for messages.
@@ -88,28 +91,66 @@ def move_grid(
 def _move(action: Any, turns: Tensor, flat: Tensor, interpolation: str, padding: str, fill: float) -> Tensor:
     if flat.numel() == 0:
         return flat.clone()
-    exact = lossless_on(turns, tuple(flat.shape[2:]))
+    sizes = tuple(flat.shape[2:])
+    exact = lossless_on(turns, sizes)
     if torch.compiler.is_compiling():
         # A compiled graph cannot branch on values: do both and choose.
-        moved = _gather(flat, _permuted(turns, exact, tuple(flat.shape[2:])))
-        resampled = _resample(action, turns, flat, interpolation, padding, fill)
+        lossless, rest = split(turns, sizes)
+        moved = _gather(flat, _permuted(torch.where(exact[:, None, None], turns, lossless), sizes))
+        resampled = _resample(action, rest, moved, interpolation, padding, fill)
         return torch.where(exact.reshape(-1, *(1,) * (flat.ndim - 1)), moved, resampled)
-    if not bool(exact.all()) and not bool(turns.isfinite().all()):
+    if bool(exact.all()):
+        return _gather(flat, _permuted(turns, sizes))
+    if not bool(turns.isfinite().all()):
         raise refuse(
             f"{action!r}: the elements are not numbers",
             got="NaN or infinity among the matrices",
             expected="finite matrices",
             fix="look where they were made, for example in a frame whose network has diverged",
         )
-    if bool(exact.all()):
-        return _gather(flat, _permuted(turns, exact, tuple(flat.shape[2:])))
+    lossless, rest = split(turns, sizes)
+    moved = _gather(flat, _permuted(torch.where(exact[:, None, None], turns, lossless), sizes))
     if not bool(exact.any()):
-        return _resample(action, turns, flat, interpolation, padding, fill)
+        return _resample(action, rest, moved, interpolation, padding, fill)
     rows, others = exact.nonzero()[:, 0], (~exact).nonzero()[:, 0]
-    moved = _gather(flat[rows], _permuted(turns[rows], exact[rows], tuple(flat.shape[2:])))
-    resampled = _resample(action, turns[others], flat[others], interpolation, padding, fill)
+    resampled = _resample(action, rest[others], moved[others], interpolation, padding, fill)
     order = torch.cat([rows, others]).argsort()
-    return torch.cat([moved, resampled])[order]
+    return torch.cat([moved[rows], resampled])[order]
+
+
+def split(
+    matrix: Float[Tensor, "b d d"], sizes: tuple[int, ...]
+) -> tuple[Float[Tensor, "b d d"], Float[Tensor, "b d d"]]:
+    """Each matrix g as a lossless move of the grid followed by a rest near the identity: (q, f) with g = f q.
+
+    The rest is the same, bit for bit, for g and for g h, whatever lossless h came first. Moving by q and then by f is
+    therefore bit for bit the same for x under g and for h · x under g h^-1: resampling spoils no lossless symmetry.
+    """
+    d = matrix.shape[-1]
+    moves = torch.tensor(_lossless_moves(tuple(sizes.index(size) for size in sizes)), dtype=matrix.dtype)
+    moves = moves.to(matrix.device)
+    # Columns are exchanged and change their sign; nothing is rounded, because each sum has one term that is not zero.
+    rests = matmul(matrix[:, None], moves.mT)
+    # The identity, tilted so that no two of the rests of a regular rotation are equally near to it.
+    ramp = torch.arange(d * d, dtype=matrix.dtype, device=matrix.device).reshape(d, d)
+    toward = torch.eye(d, dtype=matrix.dtype, device=matrix.device) + 0.001 * (ramp * 1.618).cos()
+    nearest = (rests * toward).sum((-2, -1)).argmax(1)
+    rest = rests.gather(1, nearest[:, None, None, None].expand(-1, 1, d, d))[:, 0]
+    return moves[nearest], rest
+
+
+@lru_cache(maxsize=64)
+def _lossless_moves(lengths: tuple[int, ...]) -> list[list[list[float]]]:
+    """All signed permutations of the axes of a grid that exchange only axes of equal length (equal labels), as lists."""
+    d = len(lengths)
+    # Coordinates count from the last axis of the array.
+    labels = lengths[::-1]
+    found = []
+    for order in itertools.permutations(range(d)):
+        if all(labels[row] == labels[order[row]] for row in range(d)):
+            for signs in itertools.product((1.0, -1.0), repeat=d):
+                found.append([[signs[row] * (order[row] == column) for column in range(d)] for row in range(d)])
+    return found
 
 
 def _gather(flat: Tensor, index: Int[Tensor, "b cells"]) -> Tensor:
@@ -120,11 +161,9 @@ def _gather(flat: Tensor, index: Int[Tensor, "b cells"]) -> Tensor:
     return cells.gather(2, index[:, None].expand(cells.shape)).reshape(flat.shape)
 
 
-def _permuted(turns: Tensor, exact: Bool[Tensor, " b"], sizes: tuple[int, ...]) -> Int[Tensor, "b cells"]:
+def _permuted(turns: Tensor, sizes: tuple[int, ...]) -> Int[Tensor, "b cells"]:
     """Where each cell comes from, in whole numbers throughout: twice the centred index is an integer for odd and even sizes."""
     inverse = inverse_small(downward(turns)).round().flip(-1, -2).to(torch.int64)
-    unit = torch.eye(len(sizes), dtype=torch.int64, device=turns.device)
-    inverse = torch.where(exact[:, None, None], inverse, unit)
     strides = [1] * len(sizes)
     for axis in range(len(sizes) - 2, -1, -1):
         strides[axis] = strides[axis + 1] * sizes[axis + 1]

@@ -9,7 +9,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from canonize._tree import brief
-from canonize.actions.base import fit, floating, matrix_of
+from canonize.actions.base import always_bitwise, fit, floating, matrix_of
 from canonize.actions.grid import PADDINGS, downward, lossless_on, move_grid
 from canonize.actions.linear import along_axes
 from canonize.errors import refuse
@@ -54,7 +54,7 @@ class Image:
         """Whether each element only moves entries of x."""
         return lossless_on(matrix_of(self, g, 2), tuple(x.shape[-2:]))
 
-    bitwise = lossless
+    bitwise = always_bitwise
 
 
 @final
@@ -90,7 +90,7 @@ class Mask:
         """Whether each element only moves entries of x."""
         return lossless_on(matrix_of(self, g, 2), tuple(x.shape[-2:]))
 
-    bitwise = lossless
+    bitwise = always_bitwise
 
 
 @final
@@ -165,7 +165,7 @@ class Volume:
         """Whether each element only moves entries of x."""
         return lossless_on(matrix_of(self, g, 3), tuple(x.shape[-3:]))
 
-    bitwise = lossless
+    bitwise = always_bitwise
 
 
 def _unshifted(action: Any, g: Any) -> Any:

@@ -218,6 +218,19 @@ def repeat(
     return walk(leaf, spec, value)
 
 
+def separable(spec: Any, value: Any) -> bool:
+    """Whether every tensor says which samples its entries belong to, so that some samples can be taken without the others."""
+    found = any(part.ndim for _, part in unnamed(spec, value))
+
+    def leaf(action: Any, part: Any, *, path: str) -> Any:
+        nonlocal found
+        found = found or (action is None and any(tensor.ndim for tensor in tensors(part)))
+        return part
+
+    walk(leaf, spec, value)
+    return not found
+
+
 def _refuse_unnamed(spec: Any, value: Any, why: str) -> None:
     """Refuse tensors that a `Fields` leaves out: whether they have a batch axis, nobody has said."""
     for path, part in unnamed(spec, value):
@@ -231,23 +244,17 @@ def _refuse_unnamed(spec: Any, value: Any, why: str) -> None:
 
 
 def take(spec: Any, value: Any, samples: Tensor, *, index: Tensor | None = None) -> Any:
-    """The samples with these numbers, (count,) int64 and each at most once; rows follow their sample and are numbered anew."""
+    """The samples with these numbers, (count,) int64, also several times; rows follow their sample and are numbered anew."""
     index = row_index(spec, value) if index is None else index
     if len(samples) == batch_of(spec, value)[0] and torch.equal(samples.cpu(), torch.arange(len(samples))):
         return value
     _refuse_unnamed(spec, value, "or take all samples in one batch")
-    rows, renumbered = None, None
-    if index is not None:
-        place = torch.full((int(max(samples.max() if len(samples) else 0, index.max() if len(index) else 0)) + 1,), -1)
-        place[samples.cpu()] = torch.arange(len(samples))
-        place = place.to(index.device)
-        rows = place[index].argsort(stable=True)
-        rows = rows[place[index[rows]] >= 0]
-        renumbered = place[index[rows]]
+    rows, renumbered = (None, None) if index is None else rows_of(index, samples.to(index.device))
 
     def leaf(action: Any, part: Any, *, path: str) -> Any:
         if isinstance(action, Index):
-            return renumbered
+            assert renumbered is not None
+            return renumbered.to(part.dtype)
         if isinstance(action, Rows):
             return part[rows]
         if action is None or not isinstance(part, Tensor):
@@ -255,6 +262,17 @@ def take(spec: Any, value: Any, samples: Tensor, *, index: Tensor | None = None)
         return part[samples.to(part.device)]
 
     return walk(leaf, spec, value)
+
+
+def rows_of(index: Int[Tensor, " rows"], samples: Int[Tensor, " count"]) -> tuple[Tensor, Tensor]:
+    """The rows of these samples, one sample after the other, and the place in `samples` that each of them belongs to."""
+    size = 1 + int(max(samples.max() if len(samples) else 0, index.max() if len(index) else 0))
+    counts = torch.bincount(index, minlength=size)
+    lengths = counts[samples]
+    owner = torch.arange(len(samples), device=index.device).repeat_interleave(lengths)
+    # The sorted index holds the rows of a sample side by side, from its first place on.
+    shift = (counts.cumsum(0) - counts)[samples] - (lengths.cumsum(0) - lengths)
+    return index.argsort(stable=True)[torch.arange(len(owner), device=index.device) + shift[owner]], owner
 
 
 def batch_first(action: Any, part: Any, path: str, index: Tensor | None, count: int) -> Tensor:

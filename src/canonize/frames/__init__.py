@@ -5,6 +5,18 @@ from canonize.frames.base import Frame, Poses
 from canonize.frames.best import Best
 from canonize.frames.default import default_frame
 from canonize.frames.energies import Confidence, LogSumExp
+from canonize.frames.scored import Scored
 from canonize.frames.sort import Sorted
 
-__all__ = ["Average", "Best", "Confidence", "Frame", "LogSumExp", "Poses", "Sampled", "Sorted", "default_frame"]
+__all__ = [
+    "Average",
+    "Best",
+    "Confidence",
+    "Frame",
+    "LogSumExp",
+    "Poses",
+    "Sampled",
+    "Scored",
+    "Sorted",
+    "default_frame",
+]

@@ -32,6 +32,7 @@ class Poses:
             0 is a tie. None where the frame does not know it.
         stabilizer: for k = 1, the mean of an output over the elements that fix the canonical input (see `Stabilizer`);
             None where only the identity does, or where outputs are to be left as they come.
+        spent: how many forward passes of its energy or network the choice cost for each sample.
 
     Raises:
         SymmetryError: shapes that do not fit together, no poses.
@@ -41,6 +42,7 @@ class Poses:
     weights: Tensor
     margin: Tensor | None = None
     stabilizer: Stabilizer | None = None
+    spent: int = 0
 
     def __post_init__(self) -> None:
         if not isinstance(self.weights, Tensor):

@@ -1,0 +1,74 @@
+"""The candidates among which a frame chooses: all moved copies of each input, and what tells them apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from canonize._tree import walk
+from canonize.actions import Image, Index, Rows, Volume
+from canonize.actions.base import bitwise
+from canonize.actions.trees import lossless_tree, move, repeat, row_index
+from canonize.frames.base import flat, over_batch
+from canonize.groups.base import leading
+from canonize.linalg import content_key, shrink
+from canonize.symmetry import Symmetry
+
+
+def orbit(symmetry: Symmetry, inputs: Any, back: Any, batch: int) -> Any:
+    """All g^-1 · x, (k * batch) samples, the elements outermost; `back` holds the k elements g^-1."""
+    index = row_index(symmetry.inputs, inputs)
+    way_out = "use a frame that scores nothing, such as Average()"
+    copies = repeat(symmetry.inputs, inputs, leading(back), index=index, batch=batch, way_out=way_out)
+    return move(symmetry.inputs, flat(over_batch(back, batch)), copies)
+
+
+def is_bitwise(symmetry: Symmetry, back: Any, candidates: Any, batch: int) -> bool:
+    """Whether copies of an input that were moved without loss have the same candidates, bit for bit."""
+    # A batch of none has nothing to round.
+    turns = flat(over_batch(back, batch))
+    return batch == 0 or bool(lossless_tree(symmetry.inputs, turns, candidates, ask=bitwise).all())
+
+
+def keys(spec: Any, candidates: Any, shape: tuple[int, int]) -> Tensor:
+    """The key of each candidate's content, (k, batch)."""
+    total = torch.zeros(shape, dtype=torch.int64)
+    index = row_index(spec, candidates)
+
+    def leaf(action: Any, part: Any, *, path: str) -> Any:
+        nonlocal total
+        if action is None or isinstance(action, Index) or not isinstance(part, Tensor):
+            return part
+        key = content_key(part)
+        if isinstance(action, Rows) and index is not None:
+            # The place of a row in its sample matters: rows are numbered within the samples by their order.
+            sorter = index.argsort(stable=True)
+            grouped = index[sorter]
+            counted = torch.arange(len(key), device=key.device) - torch.searchsorted(grouped, grouped)
+            place = torch.empty_like(counted).scatter(0, sorter, counted)
+            key = torch.zeros(shape[0] * shape[1], dtype=torch.int64, device=key.device).index_add(
+                0, index, key * (2 * place + 1)
+            )
+        total = total.to(key.device) * 31 + key.reshape(shape)
+        return part
+
+    walk(leaf, spec, candidates)
+    return total
+
+
+def shrunk(spec: Any, inputs: Any, resolution: int) -> Any:
+    """Images and volumes at a lower resolution; a turned image shrinks to the turned copy, bit for bit."""
+
+    def leaf(action: Any, part: Any, *, path: str) -> Any:
+        if not isinstance(action, Image | Volume) or part.is_complex():
+            return part
+        axes = 2 if isinstance(action, Image) else 3
+        sizes = part.shape[-axes:]
+        longest = max(sizes)
+        if longest <= resolution:
+            return part
+        return shrink(part, tuple(max(1, round(size * resolution / longest)) for size in sizes))
+
+    return walk(leaf, spec, inputs)
