@@ -1,6 +1,6 @@
 """canonize gives any model the symmetry of its problem, and proves that it has it."""
 
-from canonize import actions, frames, groups
+from canonize import actions, frames, groups, nn
 from canonize._version import __version__
 from canonize.actions import (
     Boxes,
@@ -21,6 +21,7 @@ from canonize.actions import (
     VectorImage,
     Volume,
 )
+from canonize.adapt import FitLog, adapt, bootstrap, distillation_loss, prior_loss, task_loss
 from canonize.audit import Audit, accuracy, audit
 from canonize.errors import LawError, SymmetryError
 from canonize.frames import Average, Best, Confidence, LogSumExp, Poses, Sampled, Scored, Sorted, default_frame
@@ -56,6 +57,7 @@ __all__ = [
     "E",
     "Factor",
     "Fields",
+    "FitLog",
     "Icosahedral",
     "Image",
     "Index",
@@ -89,10 +91,16 @@ __all__ = [
     "__version__",
     "accuracy",
     "actions",
+    "adapt",
     "audit",
+    "bootstrap",
     "default_frame",
+    "distillation_loss",
     "frames",
     "generated_by",
     "groups",
+    "nn",
+    "prior_loss",
     "symmetrize",
+    "task_loss",
 ]

@@ -92,3 +92,11 @@ def test_haar_draws(special):
 def test_integers_are_uniform():
     counts = uniform_integers(5, (5000,), generator=torch.Generator().manual_seed(0)).bincount()
     assert counts.min() > 900
+
+
+def test_shrink_has_the_gradient_of_the_average():
+    x = torch.rand(3, 1, 9, 8, dtype=torch.float64, requires_grad=True)
+    weight = torch.rand(3, 1, 4, 4, dtype=torch.float64)
+    one = torch.autograd.grad((shrink(x, (4, 4)) * weight).sum(), x)[0]
+    other = torch.autograd.grad((torch.nn.functional.adaptive_avg_pool2d(x, 4) * weight).sum(), x)[0]
+    assert torch.allclose(one, other, atol=1e-12)

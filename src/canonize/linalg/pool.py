@@ -18,13 +18,15 @@ def shrink(x: Tensor, sizes: tuple[int, ...]) -> Tensor:
 
     Returns:
         (batch, ..., *sizes), in the dtype of x if that is floating point, float32 otherwise. A sample with NaN or
-        infinity gives NaN.
+        infinity gives NaN. The gradient is that of the plain average.
     """
     dtype = x.dtype if x.is_floating_point() else torch.float32
     wide = x.double()
-    scale = wide.abs().flatten(1).amax(1) if wide[0:1].numel() else wide.new_ones(len(x))
+    scale = wide.detach().abs().flatten(1).amax(1) if wide[0:1].numel() else wide.new_ones(len(x))
     scale = torch.where(scale > 0, scale, 1.0).reshape(-1, *(1,) * (x.ndim - 1)) / 2**36
-    total, count = (wide / scale).round(), torch.ones((), dtype=torch.float64, device=x.device)
+    total, count = wide / scale, torch.ones((), dtype=torch.float64, device=x.device)
+    # The difference is zero; it carries the gradient, which rounding has none of.
+    total = total.detach().round() + (total - total.detach()) if x.requires_grad else total.round()
     for position, new in enumerate(sizes):
         axis = x.ndim - len(sizes) + position
         window = _windows(x.shape[axis], new, x.device)
