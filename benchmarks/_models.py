@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import os
 import zipfile
 from pathlib import Path
@@ -62,6 +63,34 @@ class ResNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits (batch, 10) of normalised images (batch, 3, h, w)."""
         x = self.layer3(self.layer2(self.layer1(F.relu(self.bn1(self.conv1(x))))))
+        return self.linear(x.mean((2, 3)))
+
+
+class ResNet18(nn.Module):
+    """ResNet-18 for images of about 224 pixels, with random weights: a measure of cost; arXiv 1512.03385, table 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1)
+        )
+        widths = [64, 64, 64, 128, 128, 256, 256, 512, 512]
+        pairs = list(itertools.pairwise(widths))
+        self.first = nn.ModuleList(nn.Conv2d(a, b, 3, 1 + (a != b), 1, bias=False) for a, b in pairs)
+        self.second = nn.ModuleList(nn.Conv2d(b, b, 3, 1, 1, bias=False) for _, b in pairs)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(b) for _, b in pairs for _ in range(2))
+        self.skips = nn.ModuleList(
+            nn.Identity() if a == b else nn.Sequential(nn.Conv2d(a, b, 1, 2, bias=False), nn.BatchNorm2d(b))
+            for a, b in pairs
+        )
+        self.linear = nn.Linear(512, 1000)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (batch, 1000) of images (batch, 3, h, w)."""
+        x = self.stem(x)
+        for place, (first, second, skip) in enumerate(zip(self.first, self.second, self.skips, strict=True)):
+            y = F.relu(self.norms[2 * place](first(x)))
+            x = F.relu(self.norms[2 * place + 1](second(y)) + skip(x))
         return self.linear(x.mean((2, 3)))
 
 
