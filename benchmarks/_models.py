@@ -21,6 +21,7 @@ BLOCKS = {"resnet20": 3, "resnet32": 5, "resnet44": 7, "resnet56": 9}
 SOURCES = {
     "test_5000_jpeg.zip": "a zip of 32 x 32 JPEG copies of CIFAR-10 test images as test/CLASS/NUMBER.jpg; the images are "
     "those of https://www.cs.toronto.edu/~kriz/cifar.html",
+    "train_20000_jpeg.zip": "a zip of JPEG copies of CIFAR-10 training images as train/CLASS/NUMBER.jpg, from the same place",
     "resnet20.safetensors": "pretrained_models/ of https://github.com/akamaster/pytorch_resnet_cifar10, as safetensors "
     "without the prefix 'module.'",
 }
@@ -103,8 +104,17 @@ def pretrained(data: Path, name: str) -> ResNet:
 
 def cifar10_test(data: Path) -> tuple[Tensor, Tensor]:
     """The test images (n, 3, 32, 32), normalised as the networks expect, and their classes (n,)."""
+    return _cifar10(data, "test_5000_jpeg.zip")
+
+
+def cifar10_train(data: Path) -> tuple[Tensor, Tensor]:
+    """Training images, as `cifar10_test`."""
+    return _cifar10(data, "train_20000_jpeg.zip")
+
+
+def _cifar10(data: Path, archive_name: str) -> tuple[Tensor, Tensor]:
     pictures, labels = [], []
-    with zipfile.ZipFile(needed(data, "test_5000_jpeg.zip")) as archive:
+    with zipfile.ZipFile(needed(data, archive_name)) as archive:
         for name in sorted(name for name in archive.namelist() if name.endswith(".jpg")):
             with Picture.open(io.BytesIO(archive.read(name))) as picture:
                 pictures.append(np.asarray(picture.convert("RGB")))

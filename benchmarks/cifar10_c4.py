@@ -113,7 +113,7 @@ def show(name: str, images: int, rows: list[dict[str, Any]]) -> None:
             row["name"],
             *(f"{value:.2f}" for value in (*row["accuracy"], row["mean"], row["worst"])),
             *(f"{row[key]:.1e}" for key in ("error", "error_mixed")),
-            f"{row['passes']:g}",
+            f"{row['passes']:.3g}",
             f"{row['seconds'] / rows[0]['seconds']:.2f}x",
             f"{row['seconds']:.0f}",
         ]

@@ -40,6 +40,7 @@ from canonize import (
     Volume,
     generated_by,
 )
+from canonize.actions import Each
 
 DTYPES = [torch.float32, torch.float64]
 BATCHES = [(), (3,), (2, 3)]
@@ -117,6 +118,39 @@ def boxes(dtype, size=(6, 6), batch=3):
     return torch.cat([corner, corner + draw(batch, 4, 2, dtype=dtype, seed=1).abs()], -1)
 
 
+def sized(dtype):
+    """Boxes as a place and a size."""
+    return torch.cat([draw(3, 4, 2, dtype=dtype), draw(3, 4, 2, dtype=dtype, seed=1).abs()], -1)
+
+
+def pictures(dtype):
+    """Three images of different sizes."""
+    return [draw(2, size, size, dtype=dtype, seed=size) for size in (6, 5, 1)]
+
+
+def detections(dtype):
+    """What a detector finds in three images of 6 x 6: two things, nothing, one thing."""
+    return [
+        {
+            "boxes": boxes(dtype, batch=1)[0, :count],
+            "labels": torch.arange(count),
+            "masks": draw(count, 1, 6, 6, dtype=dtype) > 0,
+            "points": draw(count, 5, 3, dtype=dtype),
+            "size": "6 x 6",
+        }
+        for count in (2, 0, 1)
+    ]
+
+
+FOUND = {
+    "boxes": Boxes((6, 6)),
+    "labels": Scalar(),
+    "masks": Mask(),
+    "points": Keypoints((6, 6), visible=True),
+    "size": None,
+}
+
+
 def ragged(dtype):
     """Three samples; the one in the middle is empty, the rows are not in order."""
     return {"pos": draw(5, 3, dtype=dtype), "batch": torch.tensor([2, 0, 2, 2, 0])}
@@ -144,7 +178,15 @@ CASES = [
     *((Image(), g, values(3, 2, 6, 6)) for g in PLANE),
     *((VectorImage(), g, values(3, 2, 5, 5)) for g in PLANE),
     *((Boxes((6, 6)), g, boxes) for g in LOSSLESS_PLANE),
+    *((Boxes((6, 6), form, share), g, sized) for g in (C(4), D(4)) for form in ("xywh", "cxcywh") for share in (False, True)),
+    *((Boxes(None, form, normalised=True), D(4), boxes if form == "xyxy" else sized) for form in ("xyxy", "cxcywh")),
+    *((Boxes((4, 9), form, normalised=True), D(2), sized) for form in ("xywh", "cxcywh")),
     *((Keypoints((6, 6)), g, values(3, 4, 2)) for g in PLANE),
+    *((Keypoints((6, 6), visible=True), g, values(3, 4, 3)) for g in PLANE),
+    *((Each(Image()), g, pictures) for g in (C(4), D(4), C(8))),
+    *((Each(FOUND), g, detections) for g in (C(4), D(4))),
+    (Each(Fields(points=Keypoints((6, 6), visible=True))), D(4), detections),
+    (Each((Point(), Scalar())), E(3), lambda dtype: [(draw(k, 3, dtype=dtype), draw(1, dtype=dtype)) for k in (4, 0, 2)]),
     *((Volume(), g, values(3, 2, 4, 4, 4)) for g in SPACE),
     *((Volume(), g, values(3, 5, 5, 5)) for g in SPACE[:2]),
     *((a, g, values(3, 4, g.dim)) for g in GROUPS if hasattr(g, "dim") for a in (Vector(), Point())),

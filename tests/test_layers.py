@@ -16,7 +16,8 @@ LAYERS = [
 ]  # fmt: skip
 # The front door stands above all that it shows; these three are never behind it.
 HIDDEN = {"report", "integrations", "cli"}
-HEAVY = ["matplotlib", "rich", "typer", "sklearn", "PIL", "jinja2", "onnxruntime", "onnx", "pandas", "scipy"]
+HEAVY = ["matplotlib", "rich", "typer", "sklearn", "PIL", "jinja2", "onnxruntime", "onnx", "pandas", "scipy",
+         "transformers", "timm", "torchvision", "safetensors"]  # fmt: skip
 
 
 def imported(source, package="canonize"):

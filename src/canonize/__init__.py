@@ -5,8 +5,10 @@ from canonize._version import __version__
 from canonize.actions import (
     Boxes,
     Chain,
+    Each,
     Factor,
     Fields,
+    Homogeneous,
     Image,
     Index,
     Keypoints,
@@ -24,7 +26,20 @@ from canonize.actions import (
 from canonize.adapt import FitLog, adapt, bootstrap, distillation_loss, prior_loss, task_loss
 from canonize.audit import Audit, accuracy, audit
 from canonize.errors import LawError, SymmetryError
-from canonize.frames import Average, Best, Confidence, LogSumExp, Poses, Sampled, Scored, Sorted, default_frame
+from canonize.frames import (
+    Average,
+    Best,
+    Confidence,
+    LogSumExp,
+    Oriented,
+    Poses,
+    Sampled,
+    Scored,
+    Search,
+    Sized,
+    Sorted,
+    default_frame,
+)
 from canonize.groups import (
     SE,
     SO,
@@ -37,8 +52,10 @@ from canonize.groups import (
     Product,
     Rigid,
     S,
+    Scaling,
     Translation,
     generated_by,
+    permutations_by,
 )
 from canonize.symmetrize import Symmetrized, symmetrize
 from canonize.symmetry import Keywords, Symmetry
@@ -55,9 +72,11 @@ __all__ = [
     "Confidence",
     "D",
     "E",
+    "Each",
     "Factor",
     "Fields",
     "FitLog",
+    "Homogeneous",
     "Icosahedral",
     "Image",
     "Index",
@@ -69,6 +88,7 @@ __all__ = [
     "Nodes",
     "O",
     "Octahedral",
+    "Oriented",
     "Pairs",
     "Point",
     "Poses",
@@ -78,7 +98,10 @@ __all__ = [
     "S",
     "Sampled",
     "Scalar",
+    "Scaling",
     "Scored",
+    "Search",
+    "Sized",
     "Sorted",
     "Symmetrized",
     "Symmetry",
@@ -100,6 +123,7 @@ __all__ = [
     "generated_by",
     "groups",
     "nn",
+    "permutations_by",
     "prior_loss",
     "symmetrize",
     "task_loss",

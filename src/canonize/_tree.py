@@ -24,6 +24,12 @@ class Node:
     parts: Mapping[str, Any]
 
 
+class Listed:
+    """A leaf of a tree of actions whose value is a list with one entry for each sample; `entry` mirrors one of them."""
+
+    entry: Any
+
+
 def describe(value: Any) -> str:
     """One short line on what `value` is, for error messages."""
     if isinstance(value, Tensor):
@@ -203,6 +209,8 @@ def own_unnamed(spec: Any, value: Any) -> Any:
             if new is not part:
                 parts[name] = new
         return replace(value, parts) if parts else value
+    if isinstance(spec, Listed):
+        return rebuild(value, [own_unnamed(spec.entry, one) for one in value])
     if isinstance(spec, Mapping):
         return rebuild(value, [own_unnamed(spec[key], value[key]) for key in value])
     if isinstance(spec, tuple | list):

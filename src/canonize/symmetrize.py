@@ -8,8 +8,18 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from canonize._tree import describe, map_tensors, own_unnamed, tensors, to_arrays, to_tensors, unnamed, walk
-from canonize.actions import Index, Rows
+from canonize._tree import (
+    describe,
+    map_tensors,
+    own_unnamed,
+    spec_leaves,
+    tensors,
+    to_arrays,
+    to_tensors,
+    unnamed,
+    walk,
+)
+from canonize.actions import Each, Index, Rows
 from canonize.actions.trees import at, batch_first, batch_of, move, repeat, row_index, rows_of, separable, take
 from canonize.errors import SymmetryError, refuse, within
 from canonize.frames import Poses, default_frame
@@ -36,7 +46,7 @@ def symmetrize(model: Any, symmetry: Symmetry, frame: Any = None, *, chunk: int 
 
     Raises:
         SymmetryError: a model or frame that cannot be called, a chunk below 1, an infinite group without a frame; on
-            use, inputs or outputs that do not fit the claim, and whole-number outputs where k > 1.
+            use, inputs or outputs that do not fit the claim, and whole-number outputs or lists of detections where k > 1.
 
     Example:
         >>> import torch
@@ -128,6 +138,8 @@ class Symmetrized(nn.Module):
             return poses
 
     def _outputs(self, value: Any, poses: Poses, arrays: bool) -> Any:
+        if poses.count > 1 and any(isinstance(action, Each) for action in spec_leaves(self.symmetry.outputs)):
+            raise _several(self.symmetry.outputs, poses.count)
         if _has_idle(poses.weights) and separable(self.symmetry.inputs, value):
             return self._in_use(value, poses, arrays)
         spec, batch = self.symmetry.inputs, poses.weights.shape[1]
@@ -201,7 +213,7 @@ class Symmetrized(nn.Module):
             if action is None or isinstance(action, Index):
                 return part
             part = batch_first(action, part, path, rows, batch)
-            if poses.stabilizer is None:
+            if poses.stabilizer is None or isinstance(action, Each):
                 return part
             inner, index = (action.action, rows) if isinstance(action, Rows) else (action, None)
             return poses.stabilizer(inner, part, index)
@@ -258,6 +270,16 @@ def _unaveraged(path: str, part: Tensor, how: str) -> SymmetryError:
         expected="floating-point outputs with an action where a sample has several poses",
         fix="symmetrize the logits and take labels outside: symmetrize(model, ...)(x).argmax(1); "
         "or use a frame with one pose, such as Best(energy)",
+    )
+
+
+def _several(outputs: Any, count: int) -> SymmetryError:
+    return refuse(
+        "lists of detections cannot be averaged over poses: each pose may find another number of them",
+        got=f"outputs={outputs!r}, and a frame with {count} poses for some of the samples",
+        expected="one pose for each sample",
+        fix="symmetrize(model, symmetry, Best(energy)) in eval mode, with soft=0 and the images in one tensor; or let the "
+        "model return maps that can be averaged, such as Image(), and look for detections in them outside",
     )
 
 

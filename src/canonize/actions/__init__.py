@@ -2,8 +2,11 @@
 
 from canonize.actions.base import Action, lossless
 from canonize.actions.detections import Boxes, Keypoints
+from canonize.actions.disk import within_disk
+from canonize.actions.each import Each
 from canonize.actions.fields import Chain, Factor, Fields, Index, Rows
 from canonize.actions.graphs import Nodes, Pairs
+from canonize.actions.homogeneous import Homogeneous
 from canonize.actions.images import Image, Mask, VectorImage, Volume
 from canonize.actions.linear import Point, Scalar, Tensor, Vector
 from canonize.actions.trees import lossless_tree, move
@@ -12,8 +15,10 @@ __all__ = [
     "Action",
     "Boxes",
     "Chain",
+    "Each",
     "Factor",
     "Fields",
+    "Homogeneous",
     "Image",
     "Index",
     "Keypoints",
@@ -30,4 +35,5 @@ __all__ = [
     "lossless",
     "lossless_tree",
     "move",
+    "within_disk",
 ]

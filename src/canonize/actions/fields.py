@@ -8,7 +8,7 @@ from typing import Any, final
 
 from torch import Tensor
 
-from canonize._tree import Node, brief, describe
+from canonize._tree import Listed, Node, brief, describe
 from canonize.actions.base import bitwise, lossless
 from canonize.errors import refuse
 
@@ -71,7 +71,7 @@ class Rows:
     action: Any
 
     def __post_init__(self) -> None:
-        if not callable(self.action) or isinstance(self.action, Rows | Node | type):
+        if not callable(self.action) or isinstance(self.action, Rows | Node | Listed | type):
             raise refuse(
                 "Rows wraps one action",
                 got=repr(self.action),
@@ -186,7 +186,7 @@ class Chain:
 
 
 def _inner(name: str, action: Any, fix: str) -> None:
-    if not callable(action) or isinstance(action, Rows | Node | type):
+    if not callable(action) or isinstance(action, Rows | Node | Listed | type):
         raise refuse(
             f"{name} is built from actions of one tensor",
             got=f"the class {action.__name__}" if isinstance(action, type) else describe(action),

@@ -7,14 +7,18 @@ from typing import Any, final
 
 from torch import Tensor
 
+from canonize._tree import brief
 from canonize.actions.base import always_bitwise, fit, permutation_of
 from canonize.errors import refuse
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Nodes:
-    """One row for each node: what node i had, node g[i] has afterwards.
+    """One row for each node: what node i had, node g[i] has afterwards. Also the samples of a signal, in their order.
+
+    Args:
+        axis: which axis after the batch counts the nodes; -1, the last, for signals (batch, channels, n).
 
     Values: (*batch, n, ...), any dtype.
 
@@ -22,9 +26,27 @@ class Nodes:
         SymmetryError: a node axis that is not n, or elements that are not permutations.
     """
 
+    __repr__ = brief
+
+    axis: int = 0
+
     def __call__(self, g: Any, x: Tensor) -> Tensor:
         """The relabelled rows, of the shape of x."""
-        return _relabel(self, permutation_of(self, g), x, axes=1)
+        g = permutation_of(self, g)
+        if not self.axis:
+            return _relabel(self, g, x, axes=1)
+        lead = g.ndim - 1
+        x = fit(self, g.shape[:-1], x, 1, g.device)
+        try:
+            rows = x.movedim(self.axis if self.axis < 0 else lead + self.axis, lead)
+        except IndexError:
+            raise refuse(
+                f"{self!r}: the value has no such axis",
+                got=f"shape {tuple(x.shape)}",
+                expected=f"axis {self.axis} after {lead} batch axes",
+                fix="Nodes(axis=-1) for the last axis",
+            ) from None
+        return _relabel(self, g, rows, axes=1).movedim(lead, self.axis if self.axis < 0 else lead + self.axis)
 
     bitwise = always_bitwise
 

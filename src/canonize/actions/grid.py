@@ -72,8 +72,8 @@ def move_grid(
         matrix: (*batch, d, d), dimensionless.
         x: (*batch, ..., *sizes) with d sizes; whatever is between is carried along.
         interpolation: "bilinear", "bicubic" (d = 2) or "nearest".
-        padding: "zeros", "border" or "reflection", what stands outside the grid; "nearest" knows `fill` only.
-        fill: the value outside the grid for "nearest".
+        padding: "zeros", "border" or "reflection", what stands outside the grid.
+        fill: what "zeros" means for "nearest".
 
     Raises:
         SymmetryError: as `fit`, whole numbers where fractions are made, and unequal sizes under a quarter turn.
@@ -188,7 +188,7 @@ def _theta(turns: Tensor, sizes: tuple[int, ...]) -> Tensor:
 def _resample(action: Any, turns: Tensor, flat: Tensor, interpolation: str, padding: str, fill: float) -> Tensor:
     sizes = tuple(flat.shape[2:])
     if interpolation == "nearest":
-        return _nearest(turns, flat, fill)
+        return _nearest(turns, flat, padding, fill)
     floating(action, flat)
     dtype = flat.dtype if flat.dtype == torch.float64 else torch.float32
     theta = _theta(turns.to(torch.float64), sizes).to(dtype)
@@ -197,7 +197,7 @@ def _resample(action: Any, turns: Tensor, flat: Tensor, interpolation: str, padd
     return moved.to(flat.dtype)
 
 
-def _nearest(turns: Tensor, flat: Tensor, fill: float) -> Tensor:
+def _nearest(turns: Tensor, flat: Tensor, padding: str, fill: float) -> Tensor:
     """The nearest cell, by index, so that labels of any dtype are moved and never computed with."""
     sizes = tuple(flat.shape[2:])
     grid = F.affine_grid(_theta(turns.to(torch.float64), sizes), [len(flat), 1, *sizes], align_corners=False)
@@ -205,7 +205,11 @@ def _nearest(turns: Tensor, flat: Tensor, fill: float) -> Tensor:
     inside = torch.ones_like(index, dtype=torch.bool)
     for axis, size in enumerate(sizes):
         cell = torch.floor((grid[..., len(sizes) - 1 - axis] + 1) * size / 2).to(torch.int64)
-        inside &= (cell >= 0) & (cell < size)
+        if padding == "reflection":
+            cell = cell.remainder(2 * size)
+            cell = torch.minimum(cell, 2 * size - 1 - cell)
+        elif padding == "zeros":
+            inside &= (cell >= 0) & (cell < size)
         index = index * size + cell.clamp(0, size - 1)
     try:
         outside = torch.as_tensor(fill, dtype=flat.dtype, device=flat.device)

@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from canonize._tree import describe, map_tensors, spec_leaves, tensors, to_tensors, unnamed, walk
+from canonize._tree import describe, map_tensors, rebuild, spec_leaves, tensors, to_tensors, unnamed, walk
 from canonize.actions.base import lossless
+from canonize.actions.each import Each
 from canonize.actions.fields import Index, Rows
 from canonize.errors import refuse, within
 
@@ -58,7 +59,9 @@ def lossless_tree(
             each = ask(action.action, _of_rows(g, index, part, action), part).expand(len(part))
             lost = torch.zeros_like(told).index_put((index,), ~each, accumulate=True)
             told = told & ~lost
-        elif action is not None and not isinstance(action, Index) and isinstance(part, Tensor):
+        elif isinstance(action, Each) or (
+            action is not None and not isinstance(action, Index) and isinstance(part, Tensor)
+        ):
             told = told & ask(action, g, part)
         return part
 
@@ -124,6 +127,13 @@ def batch_of(spec: Any, value: Any) -> tuple[int, torch.dtype, torch.device]:
         if action is None or isinstance(action, Index):
             return part
         name = path or "the input"
+        if isinstance(action, Each):
+            action.check(part)
+            sizes[name] = len(part)
+            for place, tensor in action.tensors(part):
+                devices[name + place] = tensor.device
+                double = double or tensor.dtype in (torch.float64, torch.complex128)
+            return part
         if not isinstance(part, Tensor):
             raise refuse(
                 f"{name} is declared as {action!r} but is no tensor",
@@ -165,7 +175,10 @@ def batch_of(spec: Any, value: Any) -> tuple[int, torch.dtype, torch.device]:
     if len(set(sizes.values())) > 1 or len(set(devices.values())) > 1:
         raise refuse(
             "the parts of the input disagree",
-            got=", ".join(f"{name}: {size} samples on {devices.get(name, '?')}" for name, size in sizes.items()),
+            got=", ".join(
+                [f"{name}: {size} samples" for name, size in sizes.items()]
+                + [f"{name} on {device}" for name, device in devices.items()]
+            ),
             expected="one batch size and one device",
             fix="declare None for what has no batch axis, and Rows(...) for rows of many samples",
         )
@@ -213,6 +226,8 @@ def repeat(
                     fix=f"declare Scalar(), or {way_out}",
                 )
             return part
+        if isinstance(action, Each):
+            return rebuild(part, list(part) * times)
         return part.expand(times, *part.shape).flatten(0, 1)
 
     return walk(leaf, spec, value)
@@ -257,6 +272,8 @@ def take(spec: Any, value: Any, samples: Tensor, *, index: Tensor | None = None)
             return renumbered.to(part.dtype)
         if isinstance(action, Rows):
             return part[rows]
+        if isinstance(action, Each):
+            return rebuild(part, [part[sample] for sample in samples.tolist()])
         if action is None or not isinstance(part, Tensor):
             return part
         return part[samples.to(part.device)]
@@ -275,12 +292,15 @@ def rows_of(index: Int[Tensor, " rows"], samples: Int[Tensor, " count"]) -> tupl
     return index.argsort(stable=True)[torch.arange(len(owner), device=index.device) + shift[owner]], owner
 
 
-def batch_first(action: Any, part: Any, path: str, index: Tensor | None, count: int) -> Tensor:
+def batch_first(action: Any, part: Any, path: str, index: Tensor | None, count: int) -> Any:
     """An output as it came, refused unless it has one entry for each of `count` samples, or for each row of `index`.
 
     Raises:
-        SymmetryError: no tensor, or another first axis.
+        SymmetryError: no tensor (no list where `Each` is declared), or another first axis.
     """
+    if isinstance(action, Each):
+        with within("an output{}", path and " at " + path):
+            return action.check(part, count)
     if not isinstance(part, Tensor):
         raise refuse(
             f"an output{path and ' at ' + path} is no tensor",

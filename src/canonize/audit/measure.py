@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from canonize._tree import describe, walk
-from canonize.actions import Index, Rows
+from canonize.actions import Each, Index, Rows
 from canonize.actions.base import lossless
 from canonize.errors import refuse
 
@@ -99,6 +99,34 @@ def apart(first: Tensor, second: Tensor, action: Any, index: Tensor | None, coun
     return Apart(off.cpu(), size.cpu(), whole=False)
 
 
+def apart_in_lists(action: Each, first: Any, second: Any, path: str) -> dict[str, Apart]:
+    """How far two lists of entries are `apart`, by the path in an entry, and whether their shapes agree.
+
+    Detections are compared in the order in which they come. Two entries of different shapes, such as another number of
+    detections, differ by 1 in the part called `shapes`, and not in what cannot be compared.
+    """
+    action.check(second, len(action.check(first)))
+    count, shapes = len(first), torch.zeros(len(first), dtype=torch.float64)
+    found: dict[str, Apart] = {}
+
+    for i in range(count):
+
+        def leaf(inner: Any, one: Any, two: Any, *, path: str, i: int = i) -> Any:
+            if inner is None or not isinstance(one, Tensor):
+                return one
+            if not isinstance(two, Tensor) or one.shape != two.shape:
+                shapes[i] = 1.0
+                return one
+            part = apart(one[None], two[None], inner, None, 1)
+            fresh = Apart(torch.zeros_like(shapes), torch.zeros_like(shapes), whole=part.whole)
+            whole = found.setdefault(path, fresh)
+            whole.off[i], whole.size[i] = part.off[0], part.size[0]
+            return one
+
+        walk(leaf, action.entry, first[i], second[i], path=f"{path}[i]")
+    return {**found, f"{path}[i] shapes": Apart(shapes, torch.ones_like(shapes), whole=True)}
+
+
 def typical(sizes: Tensor) -> float:
     """The median of the sizes that are finite and not zero; 0.0 without any. Any shape."""
     counted = sizes[sizes.isfinite() & (sizes > 0)]
@@ -128,11 +156,14 @@ def compare(spec: Any, base: Any, other: Any, index: Tensor | None, count: int) 
     """How far each output is `apart`, by path.
 
     Raises:
-        SymmetryError: outputs whose shape or structure changes with the input's orientation.
+        SymmetryError: outputs whose shape or structure changes with the input's orientation; lists of detections may.
     """
     found: dict[str, Apart] = {}
 
     def leaf(action: Any, first: Any, second: Any, *, path: str) -> Any:
+        if isinstance(action, Each):
+            found.update(apart_in_lists(action, first, second, path))
+            return first
         if action is None or isinstance(action, Index) or not isinstance(first, Tensor):
             return first
         if not isinstance(second, Tensor) or first.shape != second.shape:
@@ -162,27 +193,38 @@ def differ(spec: Any, before: Any, after: Any, index: Tensor | None, count: int)
 
     def leaf(action: Any, first: Any, second: Any, *, path: str) -> Any:
         nonlocal found
+        if isinstance(action, Each):
+            pairs = zip(action.tensors(first), action.tensors(second), strict=True)
+            found = found or any(_differs(one, two, None, None, 1) for (_, one), (_, two) in pairs)
+            return first
         if action is None or isinstance(action, Index) or not isinstance(first, Tensor) or found:
             return first
-        if not isinstance(second, Tensor) or first.shape != second.shape:
-            found = True
-        else:
-            one = apart(first, second, action, index, count)
-            found = bool((one.off > _slack(first) * one.size).any())
+        found = not isinstance(second, Tensor) or _differs(first, second, action, index, count)
         return first
 
     walk(leaf, spec, before, after)
     return found
 
 
-def round_trip(group: Any) -> Callable[[Any, Any, Tensor], Tensor]:
+def _differs(first: Tensor, second: Tensor, action: Any, index: Tensor | None, count: int) -> bool:
+    if first.shape != second.shape:
+        return True
+    if action is None:
+        first, second = first[None], second[None]
+    one = apart(first, second, action, index, count)
+    return bool((one.off > _slack(first) * one.size).any())
+
+
+def round_trip(group: Any) -> Callable[[Any, Any, Any], Tensor]:
     """What `lossless_tree` is to ask of inputs: the action's own word, or a measurement where it has none.
 
     A plain function `(g, x) -> x` may well interpolate. It is taken to move a sample without loss where g^-1 · (g · x)
     returns x to rounding.
     """
 
-    def ask(action: Any, g: Any, x: Tensor) -> Tensor:
+    def ask(action: Any, g: Any, x: Any) -> Tensor:
+        if isinstance(action, Each):
+            return action.told(ask, g, x)
         if hasattr(action, "lossless"):
             return lossless(action, g, x)
         there = action(g, x)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from canonize._tree import walk
-from canonize.actions import Image, Index, Rows
+from canonize.actions import Each, Image, Index, Rows
 from canonize.actions.trees import at, move, row_index, take
 from canonize.audit.labels import label
 from canonize.audit.result import Gallery, WorstCase
@@ -102,13 +102,19 @@ def in_words(spec: Any, output: Any, index: Tensor | None, sample: int) -> str:
         sample: which one, from 0 in the batch.
     """
     found: list[tuple[Any, Tensor]] = []
+    entries: list[str] = []
 
     def leaf(action: Any, part: Any, *, path: str) -> Any:
-        if action is not None and not isinstance(action, Index) and isinstance(part, Tensor):
+        if isinstance(action, Each):
+            shapes = (tuple(tensor.shape) for _, tensor in action.tensors([part[sample]]))
+            entries.append(f"an entry with tensors of shape {', '.join(map(str, shapes))}")
+        elif action is not None and not isinstance(action, Index) and isinstance(part, Tensor):
             found.append((action, part.detach()))
         return part
 
     walk(leaf, spec, output)
+    if not found:
+        return entries[0]
     action, first = found[0]
     if isinstance(action, Rows):
         rows = 0 if index is None else int((index == sample).sum())

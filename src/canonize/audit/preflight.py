@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from canonize._tree import describe, leaves, tensors, walk
-from canonize.actions import Index
+from canonize.actions import Each, Index
 from canonize.actions.trees import batch_first
 from canonize.errors import SymmetryError, refuse, within
 from canonize.symmetry import check_is_model
@@ -86,6 +86,9 @@ def check_outputs(spec: Any, output: Any, index: Tensor | None, count: int) -> N
         if action is None or isinstance(action, Index):
             return part
         part = batch_first(action, part, path, index, count)
+        if isinstance(action, Each):
+            # There may well be nothing in an image; that its answers are compared at all shows in their shapes.
+            return part
         name = f"an output{path and ' at ' + path}"
         _check_entries(name, part, "let the model answer with something; declare None for what is to be left alone")
         return part

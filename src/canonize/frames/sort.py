@@ -65,7 +65,11 @@ class Classes:
         """The mean over the stabilizer: over each class of nodes, or over each orbit of pairs (the diagonal apart)."""
         if isinstance(action, Scalar):
             return output
-        if not isinstance(action, Nodes | Pairs) or not (output.is_floating_point() or output.is_complex()):
+        if (
+            not isinstance(action, Nodes | Pairs)
+            or getattr(action, "axis", 0)
+            or not (output.is_floating_point() or output.is_complex())
+        ):
             raise refuse(
                 "equal rows: the output cannot be averaged over them",
                 got=f"an output declared {action!r}, dtype {str(output.dtype).removeprefix('torch.')}",
@@ -121,7 +125,7 @@ def _columns(symmetry: Symmetry, inputs: Any) -> list[Tensor]:
     def leaf(action: Any, part: Any, *, path: str) -> Any:
         if action is None or isinstance(action, Scalar):
             return part
-        if not isinstance(action, Nodes):
+        if not isinstance(action, Nodes) or action.axis:
             raise refuse(
                 f"Sorted orders sets; the input{path and ' at ' + path} is declared {action!r}",
                 got="an input that may tell nodes apart in a way that an order of rows does not see",

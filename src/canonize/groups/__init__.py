@@ -3,8 +3,9 @@
 from canonize.groups.base import Group, Rigid, identity, order
 from canonize.groups.continuous import SE, SO, E, O, Translation
 from canonize.groups.finite import C, D, FiniteMatrixGroup, Generated, Icosahedral, Octahedral, generated_by
-from canonize.groups.permutation import S
+from canonize.groups.permutation import GeneratedPermutations, S, permutations_by
 from canonize.groups.product import Product
+from canonize.groups.scaling import Scaling
 
 __all__ = [
     "SE",
@@ -14,6 +15,7 @@ __all__ = [
     "E",
     "FiniteMatrixGroup",
     "Generated",
+    "GeneratedPermutations",
     "Group",
     "Icosahedral",
     "O",
@@ -21,8 +23,10 @@ __all__ = [
     "Product",
     "Rigid",
     "S",
+    "Scaling",
     "Translation",
     "generated_by",
     "identity",
     "order",
+    "permutations_by",
 ]

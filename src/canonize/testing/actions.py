@@ -8,7 +8,20 @@ import torch
 from torch import Tensor
 
 from canonize._tree import map_tensors, spec_leaves, tensors
-from canonize.actions import Image, Index, Mask, Nodes, Pairs, Rows, Scalar, VectorImage, Volume, lossless_tree, move
+from canonize.actions import (
+    Each,
+    Image,
+    Index,
+    Mask,
+    Nodes,
+    Pairs,
+    Rows,
+    Scalar,
+    VectorImage,
+    Volume,
+    lossless_tree,
+    move,
+)
 from canonize.actions.trees import at, batch_of, row_index, take
 from canonize.groups import identity
 from canonize.groups.base import check_is_group
@@ -47,7 +60,10 @@ def check_action(
     laws, generator = Ledger(action), generator or torch.Generator().manual_seed(0)
     batch, dtype, _ = batch_of(action, x)
     index = row_index(action, x)
-    kinds = [leaf.action if isinstance(leaf, Rows) else leaf for leaf in spec_leaves(action)]
+    leaves = [
+        part for leaf in spec_leaves(action) for part in (spec_leaves(leaf.entry) if isinstance(leaf, Each) else [leaf])
+    ]
+    kinds = [leaf.action if isinstance(leaf, Rows) else leaf for leaf in leaves]
     exact = all(leaf is None or isinstance(leaf, (*_EXACT, Index)) for leaf in kinds)
     tolerance = lowest(x) if tolerance is None else tolerance
     close = 0.0 if exact else tolerance

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from canonize._tree import tensors, walk
-from canonize.actions import Index
-from canonize.audit.measure import relative_error
+from canonize.actions import Each, Index
+from canonize.audit.measure import SMALL, apart_in_lists, relative, relative_error, typical
 from canonize.errors import LawError, refuse
 from canonize.groups.base import leading
 
@@ -96,6 +96,11 @@ def errors(spec: Any, a: Any, b: Any, index: Tensor | None, batch: int) -> dict[
     found: dict[str, Tensor] = {}
 
     def leaf(action: Any, one: Any, two: Any, *, path: str) -> Any:
+        if isinstance(action, Each):
+            for inner, far in apart_in_lists(action, one, two, path).items():
+                error = relative(far.off, far.size, SMALL * typical(far.size))
+                found[inner] = torch.where(error > 0, error + 1, 0.0) if far.whole else error
+            return one
         if action is None or isinstance(action, Index) or not isinstance(one, Tensor):
             return one
         if not isinstance(two, Tensor) or one.shape != two.shape:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from canonize._tree import map_tensors, tensors, walk
-from canonize.actions import Index, Rows, Scalar, lossless_tree, move
+from canonize.actions import Each, Index, Rows, Scalar, lossless_tree, move
 from canonize.actions.trees import batch_of, row_index
 from canonize.frames import Poses
 from canonize.frames.base import draws
@@ -96,7 +96,7 @@ def check_frame(
 
 
 class _Probe:
-    """A random model without any symmetry: one output like each input, and an invariant one."""
+    """A random model without any symmetry: one output like each input that is a tensor, and an invariant one."""
 
     def __init__(self, symmetry: Symmetry, value: Any) -> None:
         self.symmetry = symmetry
@@ -104,7 +104,12 @@ class _Probe:
         self.scales: dict[str, Tensor] = {}
 
         def leaf(action: Any, part: Any, *, path: str) -> Any:
-            if action is not None and not isinstance(action, Index):
+            if isinstance(action, Each):
+                entries = [tensor.flatten() for _, tensor in action.tensors(part)]
+                self.scales[path] = (
+                    flat(torch.cat(entries)[None]).abs().mean().clamp(min=torch.finfo(torch.float32).tiny)
+                )
+            elif action is not None and not isinstance(action, Index):
                 self.outputs[path] = action
                 self.scales[path] = flat(part).abs().mean().clamp(min=torch.finfo(torch.float32).tiny)
             return part
@@ -115,15 +120,23 @@ class _Probe:
         value = collect(self.symmetry, args, kwargs)
         batch, dtype, _ = batch_of(self.symmetry.inputs, value)
         index, found = row_index(self.symmetry.inputs, value), {}
+        listed = torch.zeros(batch, 8, dtype=dtype)
 
         def leaf(action: Any, part: Any, *, path: str) -> Any:
-            if path in self.scales:
+            if isinstance(action, Each):
+                for i, one in enumerate(part):
+                    for _, tensor in action.tensors([one]):
+                        entries = flat(tensor[None]).to(dtype) / self.scales[path].to(dtype)
+                        width = entries.shape[1]
+                        weights = gaussian(torch.Generator().manual_seed(7), width, 8, dtype)
+                        listed[i] += torch.sin(entries @ weights / max(width, 1) ** 0.5)[0]
+            elif path in self.scales:
                 found[path] = (part, flat(part).to(dtype) / self.scales[path].to(dtype))
             return part
 
         walk(leaf, self.symmetry.inputs, value)
         draw = torch.Generator().manual_seed(7)
-        mixed: Any = torch.zeros(batch, 8, dtype=dtype)
+        mixed: Any = listed
         for path, (_, entries) in found.items():
             width = entries.shape[1]
             hidden = torch.sin(entries @ gaussian(draw, width, 8, dtype) / max(width, 1) ** 0.5)
