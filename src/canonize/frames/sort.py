@@ -65,11 +65,8 @@ class Classes:
         """The mean over the stabilizer: over each class of nodes, or over each orbit of pairs (the diagonal apart)."""
         if isinstance(action, Scalar):
             return output
-        if (
-            not isinstance(action, Nodes | Pairs)
-            or getattr(action, "axis", 0)
-            or not (output.is_floating_point() or output.is_complex())
-        ):
+        rows = isinstance(action, Pairs) or (isinstance(action, Nodes) and action.axis == 0)
+        if not rows or not (output.is_floating_point() or output.is_complex()):
             raise refuse(
                 "equal rows: the output cannot be averaged over them",
                 got=f"an output declared {action!r}, dtype {str(output.dtype).removeprefix('torch.')}",
