@@ -287,3 +287,26 @@ def test_what_is_no_list_of_entries_is_refused(what):
         call()
     for part in ("got:", "expected:", "try:"):
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("resolution", [None, 4])
+def test_best_on_lists_is_exact_on_symmetric_images_too(resolution):
+    """Blank and mirrored images of several sizes: one call, one pose, and the same answer at every quarter turn."""
+    images = [torch.rand(1, 6, 6), torch.full((1, 8, 8), 0.5), torch.zeros(1, 5, 5)]
+    half = torch.rand(1, 8, 8)
+    images.append(half + half.rot90(2, (-2, -1)))
+
+    def detector(images):
+        return [{"scores": one.flatten().sort().values[:3], "mean": one[:, :2].mean(0)[0]} for one in images]
+
+    claim = Symmetry(C(4), Each(Image()), Each({"scores": Scalar(), "mean": Scalar()}))
+    frame = Best(
+        lambda images: torch.stack([one[:, :2].mean() + one[0, 0, 0] for one in images]), resolution=resolution
+    )
+    mended = symmetrize(detector, claim, frame)
+    expected = mended(images)
+    assert mended.poses(images).count == 1
+    for g in C(4).elements():
+        turned = claim.inputs(g.expand(len(images), 2, 2), images)
+        for one, other in zip(mended(turned), expected, strict=True):
+            assert all(torch.equal(one[name], other[name]) for name in one)

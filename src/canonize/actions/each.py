@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from canonize._tree import Listed, brief, describe, map_tensors, rebuild, spec_leaves, tensors, walk
-from canonize.actions.base import lossless
+from canonize.actions.base import bitwise, lossless
 from canonize.actions.fields import Index, Rows
 from canonize.errors import refuse
+from canonize.linalg import content_key
 
 
 @final
@@ -28,8 +29,7 @@ class Each(Listed):
     same reason the detections in a symmetric image are left as they come from the chosen pose: they are right up to the
     symmetry of that image.
 
-    As an input it goes with any frame. `Best` tells candidates in lists apart by their energies alone, all at full size: an
-    image that is equally good in several poses, as a blank one is, has all of these.
+    As an input it goes with any frame.
 
     Args:
         entry: tree of actions that mirrors one entry.
@@ -73,8 +73,30 @@ class Each(Listed):
         return self.told(lossless, g, x)
 
     def bitwise(self, g: Any, x: Any) -> Tensor:
-        """False: frames do not look into lists to tell equal candidates from nearly equal ones."""
-        return torch.zeros((), dtype=torch.bool, device=tensors(g)[0].device)
+        """Whether the lossless moves that an entry had before show in none of its bits; see `Image`."""
+        return self.told(bitwise, g, x)
+
+    def keys(self, x: Any) -> Tensor:
+        """A number for the content of each entry, (batch,) int64; see `content_key`."""
+        found = [0] * len(x)
+
+        for i, one in enumerate(x):
+
+            def leaf(action: Any, part: Any, *, path: str, i: int = i) -> Any:
+                if action is not None and isinstance(part, Tensor):
+                    found[i] = hash((found[i], int(content_key(part[None])), tuple(part.shape)))
+                return part
+
+            walk(leaf, self.entry, one)
+        return torch.tensor(found, dtype=torch.int64)
+
+    def mapped(self, function: Callable[[Any, Tensor], Tensor], x: Any) -> Any:
+        """A list like x of `function(action, batch of one)` for each declared tensor."""
+
+        def leaf(action: Any, part: Any, *, path: str) -> Any:
+            return function(action, part[None])[0] if action is not None and isinstance(part, Tensor) else part
+
+        return rebuild(x, [walk(leaf, self.entry, one) for one in x])
 
     def told(self, ask: Callable[..., Tensor], g: Any, x: Any) -> Tensor:
         """What `ask`, which is `lossless` or asks like it, says of all actions of an entry, (batch,) bool."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from canonize._tree import walk
-from canonize.actions import Image, Index, Rows, Volume
+from canonize.actions import Each, Image, Index, Rows, Volume
 from canonize.actions.base import bitwise
 from canonize.actions.trees import lossless_tree, move, repeat, row_index
 from canonize.frames.base import flat, over_batch
@@ -39,6 +39,9 @@ def keys(spec: Any, candidates: Any, shape: tuple[int, int]) -> Tensor:
 
     def leaf(action: Any, part: Any, *, path: str) -> Any:
         nonlocal total
+        if isinstance(action, Each):
+            total = total * 31 + action.keys(part).to(total.device).reshape(shape)
+            return part
         if action is None or isinstance(action, Index) or not isinstance(part, Tensor):
             return part
         key = content_key(part)
@@ -61,7 +64,7 @@ def keys(spec: Any, candidates: Any, shape: tuple[int, int]) -> Tensor:
 def shrunk(spec: Any, inputs: Any, resolution: int) -> Any:
     """Images and volumes at a lower resolution; a turned image shrinks to the turned copy, bit for bit."""
 
-    def leaf(action: Any, part: Any, *, path: str) -> Any:
+    def smaller(action: Any, part: Tensor) -> Tensor:
         if not isinstance(action, Image | Volume) or part.is_complex():
             return part
         axes = 2 if isinstance(action, Image) else 3
@@ -70,5 +73,8 @@ def shrunk(spec: Any, inputs: Any, resolution: int) -> Any:
         if longest <= resolution:
             return part
         return shrink(part, tuple(max(1, round(size * resolution / longest)) for size in sizes))
+
+    def leaf(action: Any, part: Any, *, path: str) -> Any:
+        return action.mapped(smaller, part) if isinstance(action, Each) else smaller(action, part)
 
     return walk(leaf, spec, inputs)
