@@ -65,7 +65,7 @@ def test_what_nothing_below_puts_into_words_is_one_line(place: Path, monkeypatch
     def broken(*_: object, **__: object) -> None:
         raise AssertionError("square\nimages")
 
-    monkeypatch.setattr("canonize.cli.app.audit", broken)
+    monkeypatch.setattr("canonize.cli.audit.audit", broken)
     found = audit(place, "mean")
     assert found.exit_code == 2
     assert found.output == "canonize: AssertionError: square images (--debug shows where)\n"

@@ -19,19 +19,26 @@ def bar(progress: Callable[[int, int], None] | bool | None, total: int) -> Itera
         yield lambda done: None
         return
     start = last = time.monotonic()
+    first: int | None = None
+    width = 0
 
     def draw(done: int) -> None:
-        nonlocal last
+        nonlocal last, first, width
         now = time.monotonic()
+        # A run that goes on from a checkpoint has not spent its time on the steps before.
+        first = done - 1 if first is None else first
         if now - last < 0.2 and done < total:
             return
         last = now
-        left = (now - start) / max(done, 1) * (total - done)
+        left = (now - start) / (done - first) * (total - done)
         full = 30 * done // total
-        sys.stderr.write(f"\radapt [{'=' * full}{' ' * (30 - full)}] {done}/{total}, {left:.0f} s left ")
+        line = f"adapt [{'=' * full}{' ' * (30 - full)}] {done}/{total}, {left:.0f} s left"
+        sys.stderr.write(f"\r{line.ljust(width)}")
         sys.stderr.flush()
+        width = len(line)
 
     try:
         yield draw
     finally:
-        sys.stderr.write("\n")
+        if width:
+            sys.stderr.write("\n")

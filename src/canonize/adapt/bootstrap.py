@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from canonize._tree import to_tensors
+from canonize._tree import tensors, to_tensors
 from canonize.actions.trees import at, batch_of, move, take
+from canonize.adapt.batches import on_device
 from canonize.adapt.log import FitLog
 from canonize.adapt.loop import adapt
+from canonize.adapt.settings import check_symmetrized
 from canonize.errors import refuse
 from canonize.frames.base import draws
+from canonize.frames.check import check_is_frame
 from canonize.symmetrize import Symmetrized
 from canonize.symmetry import arguments
+
+_PIECE = 64  # inputs that the teacher sees in one call
 
 
 def bootstrap(
@@ -39,7 +45,8 @@ def bootstrap(
         rounds: at least 1.
         keep: share of the inputs in the first round, in (0, 1].
         generator: source of every draw.
-        settings: passed to `adapt` in each round, such as `epochs`.
+        settings: passed to `adapt` in each round, such as `epochs`. A `checkpoint` has the number of the round added to its
+            name.
 
     Returns:
         The record of each round.
@@ -54,32 +61,48 @@ def bootstrap(
             expected="rounds from 1, keep above 0 and at most 1",
             fix="rounds=3, keep=0.5",
         )
+    check_symmetrized(symmetrized)
+    check_is_frame(teacher, "bootstrap")
+    if "targets" in settings or "unpack" in settings:
+        raise refuse(
+            "bootstrap learns without targets",
+            got=", ".join(f"{name}=" for name in ("targets", "unpack") if name in settings),
+            expected="all inputs in memory, and nothing else",
+            fix="adapt(symmetrized, inputs, targets=targets, loss=task_loss)",
+        )
     symmetry = symmetrized.symmetry
     value, _ = to_tensors(arguments(symmetry, data))
+    place = next((parameter.device for parameter in symmetrized.parameters()), None)
+    value = value if place is None else on_device(value, place)
+    checkpoint = settings.pop("checkpoint", None)
     generator = torch.Generator().manual_seed(0) if generator is None else generator
     logs = []
     for number in range(rounds):
         share = keep + (1 - keep) * (number / (rounds - 1) if rounds > 1 else 0)
-        upright = _upright(symmetry, value, teacher, share, settings.get("batch_size", 64), generator)
-        logs.append(adapt(symmetrized, upright, generator=generator, **settings))
+        upright = _upright(symmetry, value, teacher, share, generator)
+        kept = None if checkpoint is None else _numbered(Path(checkpoint), number + 1)
+        logs.append(adapt(symmetrized, upright, generator=generator, checkpoint=kept, **settings))
         teacher = copy.deepcopy(symmetrized.frame).eval()
     return logs
 
 
+def _numbered(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.stem}-{number}{path.suffix}")
+
+
 @torch.no_grad()
-def _upright(
-    symmetry: Any, value: Any, teacher: Any, share: float, size: int, generator: torch.Generator | None
-) -> Any:
+def _upright(symmetry: Any, value: Any, teacher: Any, share: float, generator: torch.Generator | None) -> Any:
     """The inputs with the largest margins, turned upright as the teacher says."""
     batch = batch_of(symmetry.inputs, value)[0]
     elements, margins = [], []
-    for start in range(0, batch, size):
-        some = torch.arange(start, min(start + size, batch))
+    for start in range(0, batch, _PIECE):
+        some = torch.arange(start, min(start + _PIECE, batch))
         poses = teacher(symmetry, take(symmetry.inputs, value, some), **draws(teacher, generator))
         elements.append(at(poses.elements, 0))
-        margins.append(poses.margin if poses.margin is not None else torch.ones(len(some)))
+        margins.append(torch.ones(len(some)) if poses.margin is None else poses.margin.cpu())
     surest = torch.cat(margins).argsort(descending=True, stable=True)[: max(1, round(share * batch))].sort().values
-    g = at(_joined(elements), surest)
+    joined = _joined(elements)
+    g = at(joined, surest.to(tensors(joined)[0].device))
     return move(symmetry.inputs, symmetry.group.inverse(g), take(symmetry.inputs, value, surest))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -15,7 +16,7 @@ class Epoch:
     Attributes:
         number: from 1.
         loss: mean over the samples of the epoch, in the unit of the loss.
-        rate: learning rate at its end.
+        rate: learning rate of its last step.
         seconds: that the epoch took, the validation included.
         figure: of the validation after it, larger is better; None without one.
     """
@@ -37,7 +38,7 @@ class FitLog:
         best: number of the epoch whose weights were kept.
         ended: "done", or "no better" where the validation's figure stopped rising.
         parameters: numbers that were trained.
-        samples: inputs in one epoch.
+        samples: inputs in the last epoch.
     """
 
     epochs: tuple[Epoch, ...]
@@ -62,8 +63,10 @@ class FitLog:
         return sum(epoch.seconds for epoch in self.epochs)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return dataclasses.asdict(self)
+        """Plain JSON values; an infinite figure as a string."""
+        told = dataclasses.asdict(self)
+        told["epochs"] = [{name: _plain(value) for name, value in epoch.items()} for epoch in told["epochs"]]
+        return told
 
     def __str__(self) -> str:
         lines = [f"{'epoch':>5}  {'loss':>10}  {'figure':>8}  {'rate':>8}  {'seconds':>7}"]
@@ -75,3 +78,7 @@ class FitLog:
             )
         lines.append(f"{self.ended}; {self.parameters:,} parameters, {self.samples:,} samples, {self.seconds:.1f} s")
         return "\n".join(lines)
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -13,7 +13,8 @@ from canonize.adapt.bar import bar
 from canonize.adapt.batches import Unpack, source
 from canonize.adapt.log import FitLog
 from canonize.adapt.losses import prior_loss
-from canonize.adapt.run import Loss, Run, Settings
+from canonize.adapt.run import Loss, Run
+from canonize.adapt.settings import Settings, check_functions, check_symmetrized
 from canonize.adapt.validate import figure_of
 from canonize.errors import refuse, within
 from canonize.symmetrize import Symmetrized
@@ -51,7 +52,8 @@ def adapt(
     Args:
         symmetrized: made by `symmetrize`, with a frame that has parameters; trained in place and left in eval mode.
         data: all inputs in the form that the claim declares, or a loader (a `DataLoader`, a list of batches) of inputs or
-            of pairs (inputs, targets). For `prior_loss`: inputs that stand upright.
+            of pairs (inputs, targets). For `prior_loss`: inputs that stand upright. Batches are moved to the device of the
+            frame.
         targets: (samples, ...) for inputs in memory, where the loss needs them.
         loss: `(symmetrized, inputs, targets, generator=...) -> scalar`: `prior_loss`, `task_loss`, `distillation_loss`, or
             one of your own.
@@ -63,15 +65,17 @@ def adapt(
         clip: largest norm of the gradient; infinity for none.
         average: decay of an exponential moving average of the weights, which is then what is kept; 0 for none.
         precision: `torch.bfloat16` or `torch.float16` for mixed precision.
-        augment: `(inputs, generator) -> inputs`, applied to each batch.
+        augment: `(inputs, generator) -> inputs`, applied to each batch where the data lie; the generator is on the CPU.
         validation: upright inputs, or a pair (inputs, targets); audited after each epoch, and the weights of the best epoch
             are kept. The figure is the audit's mean of `metric` over inputs and elements. Without targets, the
-            model's own answers to the upright inputs are the targets.
-        metric: for the validation; `accuracy` where None.
+            model's own answers to the upright inputs are the targets: its classes where it returns logits, otherwise all
+            numbers of its outputs.
+        metric: for the validation, `(outputs, targets) -> (batch,)`; where None `accuracy`, or without targets
+            1 - |outputs - targets| / (|outputs| + |targets|) for outputs that are no logits.
         figure: `symmetrized -> number`, larger is better, instead of an audit of `validation`.
         patience: stop after so many epochs without a better figure.
-        checkpoint: a file that is written after each epoch. Where it exists, the run goes on from it and ends with the same
-            numbers as one that was never interrupted.
+        checkpoint: a file that is written before the first epoch and after each. Where it exists, the run goes on from it
+            and ends with the same numbers as one that was never interrupted.
         unpack: `batch -> (inputs, targets)` for a loader of another form.
         generator: the run's seed is drawn from it; 0 where None. A loader that shuffles by itself does so from torch's
             global generator, which is lent to it with this seed and put back.
@@ -81,8 +85,8 @@ def adapt(
         The record of the run.
 
     Raises:
-        SymmetryError: nothing to learn or to learn from, data that do not fit the claim, a loss that is not a finite
-            scalar, the checkpoint of another run, settings out of range.
+        SymmetryError: nothing to learn or to learn from, data that do not fit the claim, a loss or gradient that is not
+            finite, a file that is no checkpoint of this run, settings out of range.
 
     Example:
         >>> import torch
@@ -100,18 +104,26 @@ def adapt(
     """
     with within("adapt(...)"):
         settings = Settings(model, epochs, batch_size, rate, decay, clip, average, precision, patience)
-        settings.check(symmetrized)
+        check_symmetrized(symmetrized)
+        settings.check()
+        check_functions(generator, loss, augment=augment, metric=metric, figure=figure, unpack=unpack)
         batches = source(symmetrized.symmetry, data, targets, batch_size, unpack)
-        judge = figure_of(symmetrized, validation, metric) if figure is None else figure
-        if patience is not None and judge is None:
-            raise refuse(
-                "adapt: patience needs a figure",
-                got="neither validation= nor figure=",
-                expected="one of them",
-                fix="validation=held_out_images",
-            )
+        for name, given, needs, there in (
+            ("patience", patience, "validation= or figure=", validation is not None or figure is not None),
+            ("metric", metric, "validation=, and no figure=", validation is not None and figure is None),
+            ("figure", figure, "no validation= beside it", validation is None),
+        ):
+            if given is not None and not there:
+                raise refuse(
+                    f"adapt: {name} has nothing to work on",
+                    got=f"{name}=, validation {'missing' if validation is None else 'given'}, "
+                    f"figure {'missing' if figure is None else 'given'}",
+                    expected=needs,
+                    fix="validation=held_out_images",
+                )
         seed = 0 if generator is None else int(torch.randint(2**40, (), generator=generator, device=generator.device))
         run = Run(symmetrized, batches, loss, settings, augment, seed)
+        judge = figure_of(symmetrized, validation, metric, run.device, trained=model) if figure is None else figure
         if checkpoint is not None:
             run.resume(checkpoint)
         with bar(progress, len(batches) * epochs) as tell:

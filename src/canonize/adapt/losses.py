@@ -16,6 +16,7 @@ from canonize._tree import describe, tensors, to_tensors
 from canonize.actions.trees import at, batch_of, lossless_tree, move
 from canonize.errors import refuse
 from canonize.frames.base import Poses, draws, over_batch
+from canonize.frames.check import check_is_frame
 from canonize.frames.chooser import Chooser
 from canonize.groups import order
 from canonize.symmetrize import Symmetrized
@@ -45,8 +46,9 @@ def prior_loss(
         generator: source of the random turns.
         turns: a group: inputs are first turned by random elements of it, and the right element is the turn. By default the
             claim's own group where it resamples, because traces of resampling would otherwise give the upright candidate
-            away, and none where it is lossless. A larger group may be named, such as `SO(2)` for a frame over C(64): the
-            nearest element is then the target. `False` for none.
+            away, and none where it is lossless. A larger group may be named: the nearest element is then the target.
+            `SO(2)` leaves no trace at all; with the group's own, a candidate that was resampled once is never the right one,
+            which can be seen. `False` for none.
         smoothing: of the targets of the cross-entropy, in [0, 1).
 
     Returns:
@@ -57,6 +59,10 @@ def prior_loss(
 
     Source: Mondal et al., arXiv 2310.01647, equation 4.
     """
+    if not isinstance(smoothing, int | float) or not 0 <= smoothing < 1:
+        raise refuse(
+            "prior_loss: bad smoothing", got=repr(smoothing), expected="a number in [0, 1)", fix="smoothing=0.1"
+        )
     symmetry = symmetrized.symmetry
     value, _ = to_tensors(arguments(symmetry, inputs))
     batch, dtype, device = batch_of(symmetry.inputs, value)
@@ -70,8 +76,7 @@ def prior_loss(
             right = nearest(symmetry.group.elements(dtype=dtype, device=device), h)
         return F.cross_entropy(-energies.mT, right, label_smoothing=smoothing)
     poses = symmetrized.frame(symmetry, value, **draws(symmetrized.frame, generator))
-    identity = torch.eye(poses.elements.shape[-1], dtype=dtype, device=device).expand(batch, -1, -1)
-    return _distance(poses, identity if h is None else h)
+    return _distance(poses, h)
 
 
 def task_loss(
@@ -139,6 +144,14 @@ def distillation_loss(
     Raises:
         SymmetryError: inputs that do not fit the claim, a teacher that is no frame.
     """
+    check_is_frame(teacher, "distillation_loss")
+    if not isinstance(temperature, int | float) or not 0 <= temperature < float("inf"):
+        raise refuse(
+            "distillation_loss: bad temperature",
+            got=repr(temperature),
+            expected="a finite number from 0, in the unit of the teacher's energies",
+            fix="temperature=1.0",
+        )
     symmetry = symmetrized.symmetry
     value, _ = to_tensors(arguments(symmetry, inputs))
     _, dtype, device = batch_of(symmetry.inputs, value)
@@ -155,8 +168,9 @@ def distillation_loss(
         else:
             wanted = teacher(symmetry, value, **draws(teacher, generator))
             shares = torch.zeros_like(energies)
-            for pose, weight in zip(wanted.elements, wanted.weights, strict=True):
-                shares = shares.scatter_add(0, nearest(elements, pose)[None], weight[None].to(shares.dtype))
+            for number, weight in enumerate(wanted.weights):
+                place = nearest(elements, at(wanted.elements, number))
+                shares = shares.scatter_add(0, place[None], weight[None].to(shares.dtype))
     return F.cross_entropy(-energies.mT, shares.mT)
 
 
@@ -176,8 +190,19 @@ def called(symmetrized: Symmetrized, value: Any, generator: torch.Generator | No
     return symmetrized(*value, **extra) if isinstance(spec, tuple) else symmetrized(value, **extra)
 
 
-def _distance(poses: Poses, right: Tensor) -> Tensor:
-    off = (poses.elements - right).flatten(2).square().sum(-1) / (2 * right.shape[-1])
+def _distance(poses: Poses, right: Tensor | None) -> Tensor:
+    """Half the mean squared distance to the right matrices, the identity where None."""
+    found = poses.elements
+    if not isinstance(found, Tensor) or found.ndim != 4 or found.shape[-1] != found.shape[-2]:
+        raise refuse(
+            "this loss compares matrices",
+            got=f"poses {describe(found)}",
+            expected="elements (k, batch, d, d), or a frame that chooses by energies, such as Best",
+            fix="write the loss for this group yourself: a function (symmetrized, inputs, targets, generator=...)",
+        )
+    size = found.shape[-1]
+    unit = torch.eye(size, dtype=found.dtype, device=found.device) if right is None else right
+    off = (found - unit).flatten(2).square().sum(-1) / (2 * size)
     mean: Tensor = (poses.weights * off).sum(0).mean()
     return mean
 

@@ -1,85 +1,45 @@
-"""One training run: its settings, its epochs, and what it keeps."""
+"""One training run: its epochs, and what it keeps."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import os
+import re
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from canonize._tree import describe, to_tensors
 from canonize.actions.trees import batch_of
-from canonize.adapt.batches import Held, Loaded
+from canonize.adapt.batches import Held, Loaded, on_device
 from canonize.adapt.log import Epoch, FitLog
-from canonize.adapt.state import Averaged, Weights, load, save, snapshot, trained, training, wearing
+from canonize.adapt.settings import Settings
+from canonize.adapt.state import (
+    Averaged,
+    Weights,
+    copied,
+    lent,
+    load,
+    save,
+    snapshot,
+    trained,
+    training,
+    unreadable,
+    wearing,
+)
 from canonize.errors import refuse
+from canonize.frames.base import draws
 from canonize.symmetrize import Symmetrized
 
 Loss = Callable[..., Tensor]
 Judge = Callable[[Symmetrized], float]
 Tell = Callable[[int], None]
-
-
-@final
-@dataclass(frozen=True)
-class Settings:
-    """The settings of `adapt` of the same names."""
-
-    model: bool
-    epochs: int
-    batch_size: int
-    rate: float
-    decay: float
-    clip: float
-    average: float
-    precision: torch.dtype | None
-    patience: int | None
-
-    def check(self, symmetrized: Any) -> None:
-        """Refuse what is out of range.
-
-        Raises:
-            SymmetryError: it names the setting.
-        """
-        if not isinstance(symmetrized, Symmetrized):
-            raise refuse(
-                "adapt trains a symmetrized model",
-                got=describe(symmetrized),
-                expected="what symmetrize returned",
-                fix="adapt(symmetrize(model, symmetry, Best(canonize.nn.Scorer(channels))), images)",
-            )
-        for name, low, high, whole in (
-            ("epochs", 1, math.inf, True),
-            ("batch_size", 1, math.inf, True),
-            ("patience", 1, math.inf, True),
-            ("rate", 0, math.inf, False),
-            ("decay", 0, math.inf, False),
-            ("clip", 0, math.inf, False),
-            ("average", 0, 1, False),
-        ):
-            number = getattr(self, name)
-            if number is None and name == "patience":
-                continue
-            good = isinstance(number, int if whole else (int, float)) and not isinstance(number, bool)
-            good = good and low <= number <= high and not (name in ("rate", "clip") and number == 0)
-            if not good or (name in ("rate", "decay") and number == math.inf) or (name == "average" and number == 1):
-                raise refuse(
-                    f"adapt: bad {name}",
-                    got=repr(number),
-                    expected=f"a {'whole ' if whole else ''}number from {low}" + (" to below 1" if high == 1 else ""),
-                    fix=f"{name}={getattr(_USUAL, name)!r}",
-                )
-
-
-_USUAL = Settings(False, 10, 64, 1e-3, 1e-2, 1.0, 0.999, None, 3)
 
 
 class Run:
@@ -108,10 +68,12 @@ class Run:
         # The cycle needs two steps at least; a run of one step uses the first of them.
         total = max(2, settings.epochs * self.steps)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, settings.rate, total_steps=total)
-        half = settings.precision == torch.float16 and self.device.type == "cuda"
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
+        # The small gradients of float16 are zero, unless they are scaled up.
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == torch.float16)
         self.averaged = Averaged(self.subject, settings.average) if settings.average else None
         self.log: list[Epoch] = []
+        self.samples = batches.samples
+        self.rate = settings.rate
         self.best = 0
         self.kept: Weights | None = None
 
@@ -129,38 +91,44 @@ class Run:
         number, start, total, count = len(self.log) + 1, time.perf_counter(), 0.0, 0
         seed = self.seed * 100_003 + number
         draw = torch.Generator().manual_seed(seed)
-        # Loaders, dropout and the like draw from the global generator: it is lent to them, and put back.
-        lent = torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else [])
-        with lent, training(self.symmetrized, self.settings.model):
-            torch.manual_seed(seed)
-            for step, (inputs, targets) in enumerate(self.batches.epoch(draw), start=(number - 1) * self.steps + 1):
-                shown = inputs if self.augment is None else self.augment(inputs, draw)
-                size = batch_of(self.symmetrized.symmetry.inputs, to_tensors(shown)[0])[0]
-                total, count = total + size * self._step(shown, targets, draw, number), count + size
-                if self.averaged is not None:
-                    self.averaged.update(self.subject, step)
-                tell(step)
-        figure = None if judge is None else self._judged(judge)
+        with lent(seed, self.device):
+            with training(self.symmetrized, self.settings.model):
+                for step, (inputs, targets) in enumerate(self.batches.epoch(draw), start=(number - 1) * self.steps + 1):
+                    shown = inputs if self.augment is None else self.augment(inputs, draw)
+                    shown, targets = on_device(to_tensors(shown)[0], self.device), on_device(targets, self.device)
+                    size = batch_of(self.symmetrized.symmetry.inputs, shown)[0]
+                    total, count = total + size * self._step(shown, targets, draw, number), count + size
+                    if self.averaged is not None:
+                        self.averaged.update(self.subject, step)
+                    tell(step)
+            figure = None if judge is None else self._judged(judge)
         before = [epoch.figure for epoch in self.log if epoch.figure is not None]
         if figure is None:
             self.best = number
         elif not before or figure > max(before):
             self.best, self.kept = number, self._weights()
+        self.samples = count
         seconds = time.perf_counter() - start
-        self.log.append(Epoch(number, total / max(count, 1), float(self.schedule.get_last_lr()[0]), seconds, figure))
+        self.log.append(Epoch(number, total / max(count, 1), self.rate, seconds, figure))
 
     def _step(self, inputs: Any, targets: Any, draw: torch.Generator, number: int) -> float:
         precision = self.settings.precision
         with nullcontext() if precision is None else torch.autocast(self.device.type, precision):
-            value = self.loss(self.symmetrized, inputs, targets, generator=draw)
+            value = self.loss(self.symmetrized, inputs, targets, **draws(self.loss, draw))
         told = self._told(value, number)
         self.optimizer.zero_grad()
         torch.autograd.backward(self.scaler.scale(value))
         self.scaler.unscale_(self.optimizer)
-        nn.utils.clip_grad_norm_(self.parameters.values(), self.settings.clip)
+        length = nn.utils.clip_grad_norm_(self.parameters.values(), self.settings.clip)
+        if not self.scaler.is_enabled() and not bool(length.isfinite()):
+            raise _infinite("gradient", float(length), number)
+        self.rate = float(self.schedule.get_last_lr()[0])
+        scale = self.scaler.get_scale()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self.schedule.step()
+        # A step that overflowed in float16 was left out, and must not count.
+        if self.scaler.get_scale() >= scale:
+            self.schedule.step()
         return told
 
     def _told(self, value: Any, number: int) -> float:
@@ -173,12 +141,7 @@ class Run:
             )
         told = float(value.detach())
         if not math.isfinite(told):
-            raise refuse(
-                "adapt: the loss is not finite",
-                got=f"{told} in epoch {number}",
-                expected="a finite number",
-                fix="lower rate=, look for NaN in the data, or train without precision=",
-            )
+            raise _infinite("loss", told, number)
         return told
 
     def _judged(self, judge: Judge) -> float:
@@ -194,9 +157,7 @@ class Run:
         return figure
 
     def _weights(self) -> Weights:
-        if self.averaged is None:
-            return snapshot(self.subject)
-        return {name: value.clone() for name, value in self.averaged.weights.items()}
+        return snapshot(self.subject) if self.averaged is None else copied(self.averaged.weights)
 
     @property
     def _about(self) -> dict[str, Any]:
@@ -205,10 +166,17 @@ class Run:
         # Patience decides when to stop, not how to train: it may change.
         told.pop("patience")
         shapes = {name: list(parameter.shape) for name, parameter in self.parameters.items()}
-        return told | {"seed": self.seed, "steps": self.steps, "samples": self.batches.samples, "weights": shapes}
+        # Where an object lives in memory differs from one process to the next.
+        claim = re.sub(" at 0x[0-9a-fA-F]+", "", repr(self.symmetrized.symmetry))
+        told |= {"loss": _name(self.loss), "claim": claim, "seed": self.seed}
+        return told | {"steps": self.steps, "samples": self.batches.samples, "weights": shapes}
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write all that the next epoch depends on."""
+        """Write all that the next epoch depends on.
+
+        Raises:
+            SymmetryError: a place that cannot be written to.
+        """
         state = {
             "run": self._about,
             "subject": self.subject.state_dict(),
@@ -216,36 +184,64 @@ class Run:
             "schedule": self.schedule.state_dict(),
             "scaler": self.scaler.state_dict(),
             "averaged": None if self.averaged is None else self.averaged.weights,
+            "generators": [one.get_state() for one in self.batches.generators],
             "log": [dataclasses.asdict(epoch) for epoch in self.log],
+            "samples": self.samples,
             "best": self.best,
             "kept": self.kept,
         }
         save(Path(path), state)
 
     def resume(self, path: str | os.PathLike[str]) -> None:
-        """Go on from a checkpoint, where there is one.
+        """Go on from a checkpoint; where there is none, write the first, so that even the first epoch can be repeated.
 
         Raises:
-            SymmetryError: it is of another run, or none at all.
+            SymmetryError: it is of another run, or none at all; a place that cannot be written to.
         """
-        state = load(path, self._about, self.device)
+        state = load(path, self._about)
         if state is None:
+            self.save(path)
             return
-        self.subject.load_state_dict(state["subject"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.scaler.load_state_dict(state["scaler"])
-        if self.averaged is not None:
-            self.averaged.weights = state["averaged"]
-        self.log = [Epoch(**epoch) for epoch in state["log"]]
-        self.best, self.kept = state["best"], state["kept"]
+        own = snapshot(self.subject)
+        try:
+            self.subject.load_state_dict(state["subject"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.schedule.load_state_dict(state["schedule"])
+            self.scaler.load_state_dict(state["scaler"])
+            if self.averaged is not None:
+                self.averaged.weights = on_device(state["averaged"], self.device)
+            for one, known in zip(self.batches.generators, state["generators"], strict=True):
+                one.set_state(known)
+            self.log = [Epoch(**epoch) for epoch in state["log"]]
+            self.samples, self.best, self.kept = state["samples"], state["best"], state["kept"]
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            self.subject.load_state_dict(own)
+            raise unreadable(path, error) from None
 
     def finish(self) -> FitLog:
-        """The best weights in place, everything in eval mode, and the record."""
+        """The best weights in place, everything in eval mode and without gradients, and the record."""
         final = self.kept if self.kept is not None else (self.averaged.weights if self.averaged is not None else None)
         if final is not None:
             self.subject.load_state_dict(final)
+        self.optimizer.zero_grad()
         self.symmetrized.eval()
         numbers = sum(parameter.numel() for parameter in self.parameters.values())
         ended = "no better" if self._no_better and len(self.log) < self.settings.epochs else "done"
-        return FitLog(tuple(self.log), self.best, ended, numbers, self.batches.samples)
+        return FitLog(tuple(self.log), self.best, ended, numbers, self.samples)
+
+
+def _infinite(what: str, value: float, number: int) -> Exception:
+    return refuse(
+        f"adapt: the {what} is not finite",
+        got=f"{value} in epoch {number}",
+        expected="a finite number",
+        fix="lower rate=, look for NaN in the data, or train without precision=",
+    )
+
+
+def _name(function: Any) -> str:
+    """A function in words that are the same in every process; of a `functools.partial` also what it sets."""
+    inner = getattr(function, "func", None)
+    if inner is not None:
+        return f"{_name(inner)} with {sorted(function.keywords)}"
+    return str(getattr(function, "__qualname__", type(function).__qualname__))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.nn.parameter import is_lazy
 
-from canonize.errors import refuse
+from canonize.errors import SymmetryError, refuse
 from canonize.symmetrize import Symmetrized
 
-Weights = dict[str, Tensor]
+Weights = dict[str, Any]
 
 
 @contextmanager
@@ -42,6 +44,26 @@ def training(symmetrized: Symmetrized, model: bool) -> Iterator[None]:
         symmetrized.eval()
 
 
+@contextmanager
+def lent(seed: int, device: torch.device) -> Iterator[None]:
+    """torch's global generators, of the CPU and of `device`, seeded inside the block and put back after it.
+
+    Loaders that shuffle, dropout and the like draw from them. Those of other devices are left alone.
+    """
+    gpu = device if device.type == "cuda" else None
+    state, other = torch.get_rng_state(), None if gpu is None else torch.cuda.get_rng_state(gpu)
+    torch.default_generator.manual_seed(seed)
+    if gpu is not None:
+        with torch.cuda.device(gpu):
+            torch.cuda.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
+        if gpu is not None and other is not None:
+            torch.cuda.set_rng_state(other, gpu)
+
+
 def trained(symmetrized: Symmetrized, model: bool) -> dict[str, nn.Parameter]:
     """The parameters that are trained, by name: the frame's, and the model's where `model`.
 
@@ -62,12 +84,28 @@ def trained(symmetrized: Symmetrized, model: bool) -> dict[str, nn.Parameter]:
             expected="a frame with parameters, or model=True",
             fix="symmetrize(model, symmetry, Best(canonize.nn.Scorer(channels), resolution=32))",
         )
+    for name, parameter in found.items():
+        if is_lazy(parameter):
+            raise refuse(
+                "adapt: a parameter has no shape yet",
+                got=f"{name}, of a lazy module that was never called",
+                expected="a frame that was called once",
+                fix="symmetrized.poses(inputs[:1]) makes the shapes known",
+            )
     return found
 
 
 def snapshot(module: nn.Module) -> Weights:
-    """A copy of all parameters and buffers."""
-    return {name: value.detach().clone() for name, value in module.state_dict().items()}
+    """A copy of all parameters and buffers, and of whatever else the module saves."""
+    return copied(module.state_dict())
+
+
+def copied(weights: Any) -> Weights:
+    """A copy of weights, without gradients."""
+    return {
+        name: value.detach().clone() if isinstance(value, torch.Tensor) else copy.deepcopy(value)
+        for name, value in weights.items()
+    }
 
 
 class Averaged:
@@ -82,11 +120,10 @@ class Averaged:
         """Take in the weights after `step` steps."""
         share = 1 - min(self.decay, step / (step + 10))
         for name, value in module.state_dict().items():
-            mine = self.weights[name]
-            if value.is_floating_point():
-                mine.lerp_(value, share)
+            if isinstance(value, torch.Tensor) and (value.is_floating_point() or value.is_complex()):
+                self.weights[name].lerp_(value, share)
             else:
-                mine.copy_(value)
+                self.weights[name] = copy.deepcopy(value)
 
 
 @contextmanager
@@ -106,15 +143,28 @@ def wearing(module: nn.Module, weights: Weights | None) -> Iterator[None]:
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint; a kill in between leaves the one before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a checkpoint; a kill in between leaves the one before.
+
+    Raises:
+        SymmetryError: a place that cannot be written to.
+    """
     partial = path.with_name(f"{path.name}.partial")
-    torch.save(state, partial)
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(state, partial)
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:
+        # torch tells a folder that is not there, or a full disk, by a RuntimeError.
+        raise refuse(
+            "adapt cannot write its checkpoint",
+            got=f"{path} ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})",
+            expected="a file in a folder that can be written to",
+            fix="choose another place with checkpoint=",
+        ) from error
 
 
-def load(path: str | os.PathLike[str], run: dict[str, Any], device: torch.device) -> dict[str, Any] | None:
-    """The checkpoint of this run; None where there is none yet. Never runs code from the file.
+def load(path: str | os.PathLike[str], run: dict[str, Any]) -> dict[str, Any] | None:
+    """The checkpoint of this run, on the CPU; None where there is none yet. Never runs code from the file.
 
     Raises:
         SymmetryError: a file that is no checkpoint, or the checkpoint of another run.
@@ -122,25 +172,41 @@ def load(path: str | os.PathLike[str], run: dict[str, Any], device: torch.device
     path = Path(path)
     if not path.exists():
         return None
-    way_out = f"name another file, or delete {path.name} to start anew"
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise refuse(
-            "adapt cannot read its checkpoint",
-            got=f"{path.name}: {type(error).__name__}",
-            expected="a file that adapt wrote",
-            fix=way_out,
-        ) from None
+        raise unreadable(path, error) from None
     if not isinstance(state, dict) or not isinstance(state.get("run"), dict):
-        raise refuse("adapt cannot read its checkpoint", got=path.name, expected="a file that adapt wrote", fix=way_out)
+        raise unreadable(path)
     differing = sorted(name for name in run if state["run"].get(name) != run[name])
     if differing:
         raise refuse(
             "the checkpoint is of another run",
-            got=", ".join(f"{name}: {state['run'].get(name)!r}, now {run[name]!r}" for name in differing[:4]),
+            got=", ".join(
+                f"{name}: {_short(state['run'].get(name))}, now {_short(run[name])}" for name in differing[:4]
+            ),
             expected="the settings with which it was written",
-            fix=way_out,
+            fix=_way_out(path),
         )
     found: dict[str, Any] = state
     return found
+
+
+def unreadable(path: str | os.PathLike[str], error: Exception | None = None) -> SymmetryError:
+    """What to raise for a file that is no checkpoint."""
+    path = Path(path)
+    return refuse(
+        "adapt cannot read its checkpoint",
+        got=path.name if error is None else f"{path.name}: {type(error).__name__}",
+        expected="a file that adapt wrote",
+        fix=_way_out(path),
+    )
+
+
+def _way_out(path: Path) -> str:
+    return f"name another file, or delete {path.name} to start anew"
+
+
+def _short(value: Any) -> str:
+    told = repr(value)
+    return told if len(told) <= 60 else f"{told[:56]} ..."

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from canonize import actions, frames, groups
 from canonize.errors import refuse
+from canonize.symmetrize import Symmetrized, symmetrize
+from canonize.symmetry import Symmetry
 
 GROUPS: tuple[tuple[str, Callable[..., Any], str], ...] = (
     ("C{n}", groups.C, "rotations of the plane by multiples of 360/n degrees"),
@@ -44,6 +47,9 @@ ACTIONS: dict[str, Any] = {
     "pairs": actions.Pairs(),
     "none": None,
 }
+
+
+FRAMES = ("default", "average", "confidence", "logsumexp", "sorted", "sampled")
 
 
 def group(word: str) -> Any:
@@ -129,6 +135,43 @@ def numbers(word: str | None, *, option: str, positive: bool = False) -> tuple[f
     return found
 
 
+def behind(word: str, model: Any, claim: Symmetry) -> Symmetrized:
+    """The model behind the frame of a word, or behind the frame and the claim of a folder that `canonize adapt` has written.
+
+    Raises:
+        SymmetryError: an unknown word, a folder that holds none, or one for other inputs or outputs.
+    """
+    if word.strip().lower().partition(":")[0] in FRAMES or not Path(word).is_dir():
+        return symmetrize(model, claim, frame(word, model))
+    saved, found = files().load(word)
+    if (saved.inputs, saved.outputs) != (claim.inputs, claim.outputs):
+        raise refuse(
+            "the saved frame is for another model",
+            got=f"inputs {saved.inputs!r}, outputs {saved.outputs!r} in {word}",
+            expected=f"inputs {claim.inputs!r}, outputs {claim.outputs!r}",
+            fix="give --input and --output as they were, or train it again: canonize adapt",
+        )
+    return symmetrize(model, saved, found)
+
+
+def files() -> Any:
+    """The module that saves and loads frames.
+
+    Raises:
+        SymmetryError: safetensors is not installed.
+    """
+    try:
+        from canonize.integrations import safetensors
+    except ModuleNotFoundError as error:
+        raise refuse(
+            "saved frames need safetensors",
+            got=f"{error.name} is not installed",
+            expected="safetensors",
+            fix="pip install 'canonize[cli]'",
+        ) from None
+    return safetensors
+
+
 def frame(word: str, model: Any) -> Any:
     """The frame of a word: `average`, `confidence`, `logsumexp`, `sorted`, `sampled:8`.
 
@@ -148,7 +191,7 @@ def frame(word: str, model: Any) -> Any:
         raise refuse(
             "this is no frame that the command line knows",
             got=repr(word),
-            expected=", ".join(known),
+            expected=f"{', '.join(known)}, or a folder that `canonize adapt` has written",
             fix="--frame average",
         )
     if colon and (name != "sampled" or not re.fullmatch("[1-9][0-9]{0,5}", number)):

@@ -1,0 +1,329 @@
+"""Interrupted runs end as if they had not been; files that are no checkpoint of the run are refused, and run no code."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from adapt_cases import CLAIM, Plain, draw, plain, ramps, same, weights
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from canonize import (
+    Best,
+    C,
+    Image,
+    Scalar,
+    Symmetrized,
+    Symmetry,
+    SymmetryError,
+    adapt,
+    bootstrap,
+    prior_loss,
+    symmetrize,
+    task_loss,
+)
+from canonize.adapt import run
+
+SETTINGS: dict[str, Any] = {"epochs": 3, "rate": 1e-1, "batch_size": 8}
+
+
+class Noisy(nn.Module):
+    """Buffers, dropout, a generator of nobody: everything that a resumed run could forget."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Plain(dropout=0.2)
+        self.norm = nn.BatchNorm2d(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(self.norm(x))
+
+
+def mended() -> Symmetrized:
+    return symmetrize(plain().model, CLAIM, Best(Noisy()))
+
+
+def stop_at(step: int) -> Callable[[int, int], None]:
+    def progress(done: int, total: int) -> None:
+        if done == step:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def memory() -> dict[str, Any]:
+    return {"data": ramps(32)}
+
+
+def shuffled() -> dict[str, Any]:
+    return {"data": DataLoader(TensorDataset(ramps(32)), batch_size=8, shuffle=True)}
+
+
+def shuffled_by_itself() -> dict[str, Any]:
+    return {"data": DataLoader(TensorDataset(ramps(32)), batch_size=8, shuffle=True, generator=draw(7))}
+
+
+def averaged() -> dict[str, Any]:
+    return {"data": ramps(32), "average": 0.9, "figure": lambda m: -float(prior_loss(m, ramps(8)).detach())}
+
+
+def with_the_model() -> dict[str, Any]:
+    labels = torch.arange(32) % 3
+    validation = (ramps(8), labels[:8])
+    return {"data": ramps(32), "targets": labels, "loss": task_loss, "model": True, "validation": validation}
+
+
+def in_half() -> dict[str, Any]:
+    return {"data": ramps(32), "precision": torch.float16, "augment": lambda x, g: x + torch.rand(1, generator=g)}
+
+
+@pytest.mark.parametrize(
+    ("case", "step"),
+    [
+        (memory, 2),
+        (memory, 6),
+        (shuffled, 6),
+        (shuffled_by_itself, 2),
+        (shuffled_by_itself, 6),
+        (averaged, 6),
+        (with_the_model, 6),
+        (in_half, 6),
+    ],
+)
+def test_an_interrupt_in_the_middle_of_an_epoch_changes_nothing(
+    case: Callable[[], dict[str, Any]], step: int, tmp_path: Path
+) -> None:
+    whole, options = mended(), case()
+    expected = adapt(whole, options.pop("data"), **SETTINGS, **options)
+    torn, options = mended(), case()
+    data, place = options.pop("data"), tmp_path / "deep" / "run.pt"
+    with pytest.raises(KeyboardInterrupt):
+        adapt(torn, data, checkpoint=place, progress=stop_at(step), **SETTINGS, **options)
+    # In the same process with what is left over, and as a new process would.
+    for symmetrized, again in ((torn, data), (mended(), case()["data"])):
+        twin = tmp_path / "twin.pt"
+        twin.write_bytes(place.read_bytes())
+        log = adapt(symmetrized, again, checkpoint=twin, **SETTINGS, **options)
+        assert same(whole, symmetrized)
+        assert (log.losses, log.figures, log.best) == (expected.losses, expected.figures, expected.best)
+        assert log.samples == expected.samples == 32
+
+
+def test_a_run_that_is_over_is_read_back(tmp_path: Path) -> None:
+    one, other = mended(), mended()
+    log = adapt(one, ramps(32), checkpoint=tmp_path / "run.pt", **SETTINGS)
+
+    def never(done: int, total: int) -> None:
+        raise AssertionError
+
+    assert adapt(other, ramps(32), checkpoint=tmp_path / "run.pt", progress=never, **SETTINGS) == log
+    assert same(one, other)
+
+
+def test_more_patience_goes_on(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"figure": lambda m: 0.0, "checkpoint": tmp_path / "run.pt", **SETTINGS}
+    assert len(adapt(mended(), ramps(32), patience=1, **options).epochs) == 2
+    assert len(adapt(mended(), ramps(32), patience=5, **options).epochs) == 3
+
+
+def test_a_killed_process(tmp_path: Path) -> None:
+    script = str(Path(__file__).with_name("adapt_killed.py"))
+    done = subprocess.run([sys.executable, script, str(tmp_path), "6"], capture_output=True, check=False)
+    assert done.returncode == -9, done.stderr
+    whole, other = plain(dropout=0.2), plain(dropout=0.2)
+    log = adapt(whole, ramps(32), average=0.9, **SETTINGS)
+    steps: list[int] = []
+    again = adapt(
+        other,
+        ramps(32),
+        average=0.9,
+        checkpoint=tmp_path / "run.pt",
+        progress=lambda done, total: steps.append(done),
+        **SETTINGS,
+    )
+    assert steps == list(range(5, 13))
+    assert same(whole, other)
+    assert again.losses == log.losses
+
+
+@pytest.mark.parametrize("forgotten", ["optimizer", "schedule", "averaged", "kept", "subject"])
+def test_a_checkpoint_that_forgets_a_part_would_be_noticed(
+    forgotten: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The twin of the law above: the part is as it was before the first step."""
+    make, write = run.Run.__init__, run.save
+    first: dict[str, Any] = {"kept": None}
+
+    def watched(self: run.Run, *args: Any) -> None:
+        make(self, *args)
+        first.update(
+            optimizer=copy.deepcopy(self.optimizer.state_dict()),
+            schedule=copy.deepcopy(self.schedule.state_dict()),
+            averaged=None if self.averaged is None else copy.deepcopy(self.averaged.weights),
+            subject=copy.deepcopy(self.subject.state_dict()),
+        )
+
+    def options() -> dict[str, Any]:
+        if forgotten != "kept":
+            return {"average": 0.9, **SETTINGS}
+        # The first epoch is the best, so that its weights must be remembered.
+        figures = {3: 2.0, 2: 2.5, 1: 3.0}
+        return {"figure": lambda m: figures[min(3, len(told))] if told.append(0) is None else 0.0, **SETTINGS}
+
+    told: list[int] = []
+    whole, torn, other = mended(), mended(), mended()
+    adapt(whole, ramps(32), **options())
+    told.clear()
+    monkeypatch.setattr(run.Run, "__init__", watched)
+    monkeypatch.setattr(run, "save", lambda path, state: write(path, {**state, forgotten: first[forgotten]}))
+    with pytest.raises(KeyboardInterrupt):
+        adapt(torn, ramps(32), checkpoint=tmp_path / "run.pt", progress=stop_at(6), **options())
+    adapt(other, ramps(32), checkpoint=tmp_path / "run.pt", **options())
+    assert not same(whole, other)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"epochs": 4}, "epochs: 3, now 4"),
+        ({"rate": 0.2}, "rate: 0.1, now 0.2"),
+        ({"batch_size": 16}, "batch_size: 8, now 16"),
+        ({"generator": "seed"}, "seed: 0, now "),
+        ({"loss": task_loss, "targets": torch.zeros(32, dtype=torch.int64)}, "loss: 'prior_loss', now 'task_loss'"),
+        ({"average": 0.5}, "average: 0.0, now 0.5"),
+        ({"precision": torch.bfloat16}, "precision: 'None', now 'torch.bfloat16'"),
+        ({"data": ramps(31)}, "samples: 32, now 31"),
+        ({"data": ramps(32, 6)}, "weights: "),
+        ({"group": C(8)}, r"claim: 'Symmetry\(group=C\(4\)"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else "+".join(value),
+)
+def test_the_checkpoint_of_another_run_is_refused(change: dict[str, Any], told: str, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"data": ramps(32), "checkpoint": tmp_path / "run.pt", **SETTINGS}
+    adapt(plain(), **options)
+    options |= change
+    claim = Symmetry(options.pop("group", C(4)), Image(), Scalar())
+    if options.get("generator"):
+        options["generator"] = draw(1)
+    size = options["data"].shape[-1]
+    model = nn.Sequential(nn.Flatten(), nn.Linear(size**2, 3))
+    other = symmetrize(model, claim, Best(Plain(size**2)))
+    before = weights(other)
+    with pytest.raises(SymmetryError, match=rf"^the checkpoint is of another run\n  got:      (.|\n)*{told}"):
+        adapt(other, **options)
+    assert same(before, other)
+
+
+class Bomb:
+    """Unpickling this would write a file."""
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return (exec, ("open('exploded', 'w').close()",))
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-300])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def foreign(path: Path) -> None:
+    torch.save([1, 2], path)
+
+
+def weights_alone(path: Path) -> None:
+    torch.save({"weight": torch.zeros(3)}, path)
+
+
+def pickled(path: Path) -> None:
+    path.write_bytes(pickle.dumps(Bomb()))
+
+
+def pickled_in_torch(path: Path) -> None:
+    torch.save({"run": Bomb()}, path)
+
+
+def folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("damage", [truncated, empty, foreign, weights_alone, pickled, pickled_in_torch, folder])
+def test_what_is_no_checkpoint_is_refused_and_runs_no_code(
+    damage: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    place = tmp_path / "run.pt"
+    adapt(plain(), ramps(16), checkpoint=place, epochs=1)
+    damage(place)
+    with pytest.raises(SymmetryError, match=r"^adapt cannot read its checkpoint\n  got:      run\.pt") as refused:
+        adapt(plain(), ramps(16), checkpoint=place, epochs=1)
+    assert "delete run.pt to start anew" in str(refused.value)
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("subject", {"energy.weight": torch.zeros(3)}),
+        ("subject", {"other": torch.zeros(64)}),
+        ("subject", None),
+        ("optimizer", {}),
+        ("optimizer", {"param_groups": [], "state": {}}),
+        ("log", [{"number": 1}]),
+        ("log", 3),
+        ("generators", [torch.zeros(3)]),
+        ("samples", ...),
+    ],
+)
+def test_a_checkpoint_with_a_wrong_part_leaves_the_frame_as_it_is(part: str, value: Any, tmp_path: Path) -> None:
+    place = tmp_path / "run.pt"
+    adapt(plain(), ramps(16), checkpoint=place, epochs=1)
+    state = torch.load(place, weights_only=True)
+    if value is ...:
+        del state[part]
+    else:
+        state[part] = value
+    torch.save(state, place)
+    fresh = plain()
+    before = weights(fresh)
+    with pytest.raises(SymmetryError, match=r"^adapt cannot read its checkpoint"):
+        adapt(fresh, ramps(16), checkpoint=place, epochs=1)
+    assert same(before, fresh)
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(SymmetryError, match=r"^adapt cannot write its checkpoint\n  got:      .*run\.pt"):
+        adapt(plain(), ramps(16), checkpoint=tmp_path / "file" / "run.pt", epochs=1, progress=stop_at(1))
+
+
+def test_each_round_of_a_bootstrap_has_a_checkpoint_of_its_own(tmp_path: Path) -> None:
+    teacher = Best(lambda x: -x[:, :, :4].mean((1, 2, 3)))
+    options: dict[str, Any] = {"teacher": teacher, "rounds": 2, **SETTINGS}
+    whole, torn = plain(), plain()
+    expected = bootstrap(whole, ramps(16), **options)
+    place = tmp_path / "run.pt"
+    calls = [0]
+
+    def second_round(done: int, total: int) -> None:
+        calls[0] += 1
+        if calls[0] == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bootstrap(torn, ramps(16), checkpoint=place, progress=second_round, **options)
+    logs = bootstrap(torn, ramps(16), checkpoint=place, **options)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run-1.pt", "run-2.pt"]
+    assert [log.losses for log in logs] == [log.losses for log in expected]
+    assert same(whole, torn)
