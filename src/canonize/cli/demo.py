@@ -12,10 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from canonize.actions import Image, Scalar
+from canonize.adapt import adapt
 from canonize.audit import Audit, accuracy, audit
 from canonize.errors import refuse
 from canonize.frames import Best
 from canonize.groups import C
+from canonize.nn import Scorer
 from canonize.symmetrize import symmetrize
 from canonize.symmetry import Symmetry
 
@@ -28,19 +30,6 @@ class Demo:
 
     audits: tuple[Audit, ...]
     seconds: dict[str, float]
-
-
-class Upright(nn.Module):
-    """A score of how upright a scan looks; minus it is the energy that `Best` minimises."""
-
-    def __init__(self, score: nn.Module) -> None:
-        super().__init__()
-        self.score = score
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(batch, 1, height, width) to (batch,), the energy."""
-        scores: Tensor = self.score(images)
-        return -scores[:, 0]
 
 
 def run(*, seed: int = 0, step: Step | None = None) -> Demo:
@@ -63,7 +52,7 @@ def run(*, seed: int = 0, step: Step | None = None) -> Demo:
     with torch.random.fork_rng(devices=[]):
         # Layers draw their first weights from the global generator: lend it to them and put it back.
         torch.manual_seed(seed)
-        model, score = network(10), network(1)
+        model, energy = network(), Scorer(1, width=8, depth=2, disk=True)
     clean, names = images[train], labels[train]
     fit(
         model,
@@ -76,32 +65,25 @@ def run(*, seed: int = 0, step: Step | None = None) -> Demo:
     clock["training the classifier"] = time.perf_counter() - start
 
     start = time.perf_counter()
-    turns = C(8).elements()
-
-    def upright_loss(some: Tensor) -> Tensor:
-        # Of the eight turned copies of a scan the first, which is upright, should score highest; no label is used.
-        copies = Image()(turns.repeat_interleave(len(some), 0), clean[some].repeat(len(turns), 1, 1, 1))
-        scores = score(copies).reshape(len(turns), len(some)).T
-        return F.cross_entropy(scores, torch.zeros(len(some), dtype=torch.int64))
-
-    fit(
-        score,
-        upright_loss,
-        len(clean),
-        generator,
-        epochs=8,
-        tell=lambda done, total: tell("training a score of uprightness, without labels", done, total),
+    eight = Symmetry(C(8), inputs=Image(), outputs=Scalar())
+    four = Symmetry(C(4), inputs=Image(), outputs=Scalar())
+    # The frame learns how the scans stand: neither their labels nor the classifier are used.
+    finer = symmetrize(model, eight, Best(energy))
+    adapt(
+        finer,
+        clean,
+        epochs=10,
+        rate=1e-2,
+        generator=generator,
+        progress=lambda done, total: tell("training a score of uprightness, without labels", done, total),
     )
     clock["training the score"] = time.perf_counter() - start
 
-    eight = Symmetry(C(8), inputs=Image(), outputs=Scalar())
-    four = Symmetry(C(4), inputs=Image(), outputs=Scalar())
-    energy = Upright(score)
     plans: list[tuple[str, Any, Symmetry]] = [
         ("the plain model, 8 turns", model, eight),
         ("symmetrized: Average, C(4)", symmetrize(model, four), four),
-        ("symmetrized: Best, C(4)", symmetrize(model, four, Best(energy)), four),
-        ("symmetrized: Best, C(8)", symmetrize(model, eight, Best(energy)), eight),
+        ("symmetrized: Best, C(4)", symmetrize(model, four, Best(energy)).eval(), four),
+        ("symmetrized: Best, C(8)", finer, eight),
     ]
     audits = []
     for name, audited, claim in plans:
@@ -140,7 +122,7 @@ def digits(generator: torch.Generator) -> tuple[Tensor, Tensor]:
     return F.pad(images, (2, 2, 2, 2))[order], torch.as_tensor(bunch.target, dtype=torch.int64)[order]
 
 
-def network(outputs: int) -> nn.Sequential:
+def network() -> nn.Sequential:
     """A small ordinary CNN: nothing in it knows of rotations."""
     return nn.Sequential(
         nn.Conv2d(1, 16, 3, padding=1),
@@ -154,7 +136,7 @@ def network(outputs: int) -> nn.Sequential:
         nn.Flatten(),
         nn.Linear(288, 64),
         nn.ReLU(),
-        nn.Linear(64, outputs),
+        nn.Linear(64, 10),
     )
 
 
