@@ -133,8 +133,8 @@ def test_vector_image_against_the_turned_analytic_field(n):
 
 def test_padding_is_what_stands_outside():
     ones, eighth = torch.ones(1, 1, 9, 9, dtype=torch.float64), C(8).elements(dtype=torch.float64)[1:2]
-    assert Image()(eighth, ones)[0, 0, 0, 0] == 0
-    assert torch.allclose(Image(padding="border")(eighth, ones), ones)
+    assert Image(padding="zeros")(eighth, ones)[0, 0, 0, 0] == 0
+    assert torch.allclose(Image()(eighth, ones), ones)
     assert Mask(fill=255)(eighth, ones.long())[0, 0, 0, 0] == 255
 
 

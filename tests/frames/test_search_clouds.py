@@ -150,7 +150,7 @@ class TestMargin:
 
     def test_symmetric_images_are_no_ties(self):
         blank = torch.stack([torch.zeros(1, 12, 12), torch.full((1, 12, 12), 0.7)])
-        margin = Search(brightness)(Symmetry(SO(2), Image(), Scalar()), blank).margin
+        margin = Search(brightness)(Symmetry(SO(2), Image(padding="zeros"), Scalar()), blank).margin
         assert margin[0] == 1.0
         assert float(margin[1]) > 0.5
 

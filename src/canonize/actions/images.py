@@ -27,7 +27,8 @@ class Image:
     All other elements are resampled; for photographs `Image("border", "bicubic")` loses least (docs/auditing.md measures it).
 
     Args:
-        padding: what stands outside the image where it is resampled: "zeros", "border" or "reflection".
+        padding: what stands outside the image where it is resampled: "border", its last pixel repeated; "reflection"; or
+            "zeros".
         interpolation: "bilinear", "bicubic" (which overshoots beside edges) or "nearest".
 
     Values: (*batch, ..., height, width), usually (batch, channels, height, width); any dtype where nothing is resampled.
@@ -39,7 +40,7 @@ class Image:
 
     __repr__ = brief
 
-    padding: Padding = "zeros"
+    padding: Padding = "border"
     interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
@@ -106,7 +107,7 @@ class VectorImage:
 
     __repr__ = brief
 
-    padding: Padding = "zeros"
+    padding: Padding = "border"
     interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
@@ -150,7 +151,7 @@ class Volume:
 
     __repr__ = brief
 
-    padding: Padding = "zeros"
+    padding: Padding = "border"
     interpolation: Literal["bilinear", "nearest"] = "bilinear"
 
     def __post_init__(self) -> None:
@@ -186,7 +187,7 @@ def _choices(action: Any, interpolations: tuple[str, ...]) -> None:
             f"{type(action).__name__} does not know this padding",
             got=repr(action.padding),
             expected=", ".join(map(repr, PADDINGS)),
-            fix=f"{type(action).__name__}(padding='zeros')",
+            fix=f"{type(action).__name__}(padding='border')",
         )
     if action.interpolation not in interpolations:
         raise refuse(
