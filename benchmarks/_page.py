@@ -1,4 +1,4 @@
-"""Writes docs/benchmarks/core.md from the JSON of real runs beside it, so that no figure is typed by hand."""
+"""Writes the pages in docs/benchmarks from the JSON of real runs beside them, so that no figure is typed by hand."""
 
 from __future__ import annotations
 
@@ -16,13 +16,26 @@ output of the commands shown. [benchmarks/README.md](../../benchmarks/README.md)
 
 
 def main() -> None:
-    parts = [HEAD, *(accuracy(load(f"cifar10_c4_{model}")) for model in ("resnet20", "resnet32"))]
-    parts += [turns(load("lossless_turns")), overhead(load("frame_overhead"))]
-    text = "\n".join(parts)
-    page = HERE / "core.md"
-    if "--check" in sys.argv[1:]:
-        raise SystemExit(0 if page.read_text() == text else "docs/benchmarks/core.md does not follow from its JSON")
-    page.write_text(text)
+    for name, text in pages().items():
+        page = HERE / name
+        if "--check" in sys.argv[1:]:
+            if page.read_text() != text:
+                raise SystemExit(f"docs/benchmarks/{name} does not follow from its JSON")
+        else:
+            page.write_text(text)
+
+
+def pages() -> dict[str, str]:
+    """The text of each page."""
+    # That file takes its tables from here.
+    import _learned
+
+    core = [HEAD, *(accuracy(load(f"cifar10_c4_{model}")) for model in ("resnet20", "resnet32"))]
+    core += [turns(load("lossless_turns")), overhead(load("frame_overhead"))]
+    runs = sorted(path.stem for path in HERE.glob("cifar10_learned_*.json"))
+    learned = [_learned.HEAD, *(_learned.cifar(load(name)) for name in runs), _learned.digits(load("mnist_turned"))]
+    learned += [_learned.vessels(load("drive_masks")), _learned.cost(load("pose_cost"))]
+    return {"core.md": "\n".join(core), "learning.md": "\n".join(learned)}
 
 
 def accuracy(result: dict[str, Any]) -> str:
