@@ -47,7 +47,5 @@ def main() -> None:
     finish(options, result | {"milliseconds": milliseconds, "ratio": ratios})
 
 
-
-
 if __name__ == "__main__":
     main()

@@ -316,3 +316,16 @@ def brief(value: Any) -> str:
         elif part != field.default:
             words.append(f"{field.name}={part!r}")
     return f"{type(value).__name__}({', '.join(words)})"
+
+
+def own(shown: Any, given: Any) -> Any:
+    """`shown` with copies of the tensors that are still the caller's, so that a model which changes its input harms nobody."""
+    theirs = {_memory(leaf) for leaf in tensors(given)}
+    return map_tensors(lambda leaf: leaf.clone() if _memory(leaf) in theirs else leaf, shown)
+
+
+def _memory(leaf: Tensor) -> int:
+    """What tells tensors that share memory: an action may return a view of its input."""
+    if torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(leaf):
+        return id(leaf)
+    return leaf.untyped_storage().data_ptr() if leaf.layout == torch.strided else id(leaf)

@@ -10,10 +10,9 @@ from torch import Tensor, nn
 
 from canonize._tree import (
     describe,
-    map_tensors,
+    own,
     own_unnamed,
     spec_leaves,
-    tensors,
     to_arrays,
     to_tensors,
     unnamed,
@@ -199,7 +198,7 @@ class Symmetrized(nn.Module):
         spec = self.symmetry.inputs
         shown = move(spec, self.symmetry.group.inverse(g), copies)
         rows = row_index(spec, copies)
-        output = self._call(own_unnamed(spec, _own(shown, copies)), arrays)
+        output = self._call(own_unnamed(spec, own(shown, copies)), arrays)
         return self._returned(output, g, count, rows, poses), rows
 
     def _call(self, value: Any, arrays: bool) -> Any:
@@ -245,7 +244,7 @@ class Symmetrized(nn.Module):
             return before[0] + summed if before else summed
 
         for path, part in unnamed(self.symmetry.outputs, output):
-            if part.ndim:
+            if part.ndim or part.is_floating_point():
                 raise _unaveraged(path, part, "not declared")
         return walk(leaf, self.symmetry.outputs, output, *([] if total is None else [total]))
 
@@ -269,7 +268,7 @@ def _unaveraged(path: str, part: Tensor, how: str) -> SymmetryError:
         got=f"{describe(part)}, {how}",
         expected="floating-point outputs with an action where a sample has several poses",
         fix="symmetrize the logits and take labels outside: symmetrize(model, ...)(x).argmax(1); "
-        "or use a frame with one pose, such as Best(energy)",
+        "or use a frame with one pose, such as Best(energy) in eval mode",
     )
 
 
@@ -297,16 +296,3 @@ def _check_weights(weights: Tensor) -> None:
             expected="numbers from 0 that sum to one over k",
             fix="divide them by their sum: weights / weights.sum(0)",
         )
-
-
-def _own(shown: Any, given: Any) -> Any:
-    """`shown` with copies of the tensors that are still the caller's, so that a model which changes its input harms nobody."""
-    theirs = {_memory(leaf) for leaf in tensors(given)}
-    return map_tensors(lambda leaf: leaf.clone() if _memory(leaf) in theirs else leaf, shown)
-
-
-def _memory(leaf: Tensor) -> int:
-    """What tells tensors that share memory: an action may return a view of its input."""
-    if torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(leaf):
-        return id(leaf)
-    return leaf.untyped_storage().data_ptr() if leaf.layout == torch.strided else id(leaf)

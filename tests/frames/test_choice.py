@@ -29,6 +29,7 @@ from canonize import (
     symmetrize,
 )
 from canonize.actions import move
+from canonize.nn import GroupCNN, Scorer
 
 
 class Quadrants(nn.Module):
@@ -144,6 +145,23 @@ class TestSoft:
         assert jump[0] > 1e-3
         assert jump[1] < 1e-4
 
+    def test_weights_fall_to_zero_with_their_slope(self) -> None:
+        frame = Best(lambda x: x[:, 0, 0].sum(1), soft=0.8)
+        x = torch.rand(16, 1, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        energies = frame.energies(Symmetry(C(4), Image(), Scalar()), x)
+        shares = (1 - (energies - energies.amin(0)) / 0.8).clamp(min=0) ** 2
+        found = frame(Symmetry(C(4), Image(), Scalar()), x).weights
+        expected = (shares / shares.sum(0)).sort(dim=0, descending=True).values[: len(found)]
+        assert torch.allclose(found, expected)
+
+    def test_its_derivative_by_the_input_is_right(self) -> None:
+        energy = ready(scorer(), 6).double()
+        model = net(6).double()
+        mended = symmetrize(model, Symmetry(C(4), Image(), Scalar()), Best(energy, soft=3.0)).eval()
+        x = torch.rand(2, 1, 6, 6, generator=torch.Generator().manual_seed(3), dtype=torch.float64, requires_grad=True)
+        assert mended.poses(x).weights.amin() > 0
+        assert torch.autograd.gradcheck(mended, x)
+
     def test_most_inputs_cost_one_call(self) -> None:
         x = torch.rand(64, 1, 4, 4, generator=torch.Generator().manual_seed(0))
         seen: list[int] = []
@@ -187,6 +205,26 @@ class TestSoft:
 class TestGate:
     """Leaving inputs as they are."""
 
+    def test_the_gate_is_in_units_of_the_energy(self) -> None:
+        x = torch.zeros(1, 1, 4, 4)
+        x[0, 0, 0], x[0, 0, 1, 0] = 1.0, 0.5
+        energy = lambda x: x[:, 0, 0].sum(1)  # noqa: E731
+        gap = float((energies := Best(energy).energies(self.claim, x))[0, 0] - energies.amin())
+        kept = [
+            bool((Best(energy, gate=gap + step)(self.claim, x).elements[0, 0] == torch.eye(2)).all())
+            for step in (-0.01, 0.01)
+        ]
+        assert kept == [False, True]
+
+    def test_small_copies_do_not_lead_it_astray(self) -> None:
+        """Four shrunken poses that look alike: the input stays as it is."""
+        x = torch.zeros(1, 1, 8, 8)
+        x[..., 0::2, 0::2] = 1
+        x[0, 0, 1, 0], x[0, 0, 0, 0] = 1, 0
+        for seed in range(8):
+            frame = Best(Scorer(1, width=4, generator=torch.Generator().manual_seed(seed)), resolution=4, gate=100.0)
+            assert torch.equal(frame(self.claim, x).elements[0, 0], torch.eye(2))
+
     claim = Symmetry(C(4), Image(), Scalar())
 
     def test_a_gate_protects_what_is_nearly_upright(self) -> None:
@@ -218,7 +256,7 @@ class TestLearning:
     @pytest.mark.parametrize("kind", [Best, Scored])
     def test_in_training_the_loss_reaches_the_energy(self, kind: Any, select: str) -> None:
         energy = ready(scorer(), 6) if kind is Best else Quadrants()
-        mended = symmetrize(net(6), self.claim, kind(energy, select=select))
+        mended = symmetrize(net(6), self.claim, kind(energy, select=select)).train()
         mended(pictures(6)[:5]).square().sum().backward()
         assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in energy.parameters())
         assert any(float(p.grad.abs().max()) > 0 for p in energy.parameters())
@@ -234,7 +272,7 @@ class TestLearning:
         energy = ready(scorer(), 6).double()
         model = net(6).double()
         x = torch.rand(4, 1, 6, 6, dtype=torch.float64)
-        symmetrize(model, self.claim, Best(energy, temperature=0.7))(x).sum().backward()
+        symmetrize(model, self.claim, Best(energy, temperature=0.7)).train()(x).sum().backward()
         got = [p.grad.clone() for p in energy.parameters()]
         energy.zero_grad()
         turned = torch.stack([x.rot90(-k, (-2, -1)) for k in range(4)])
@@ -247,7 +285,10 @@ class TestLearning:
         energy = ready(scorer(), 6)
         frame = Best(energy)
         x = torch.rand(3, 1, 6, 6)
-        assert frame(self.claim, x).count == 4
+        # A frame starts in use: the claim holds from the first line on.
+        assert frame(self.claim, x).count == 1
+        assert symmetrize(net(6), self.claim, frame).poses(x).count == 1
+        assert frame.train()(self.claim, x).count == 4
         assert frame.eval()(self.claim, x).count == 1
         assert frame.train().requires_grad_(False)(self.claim, x).count == 1
         frame.requires_grad_(True)
@@ -256,21 +297,31 @@ class TestLearning:
         assert not frame.eval()(self.claim, x).weights.requires_grad
 
     def test_gumbel_draws_from_the_generator_that_is_passed(self) -> None:
-        mended = symmetrize(net(6), self.claim, Best(ready(scorer(), 6), select="gumbel", temperature=50.0))
+        mended = symmetrize(net(6), self.claim, Best(ready(scorer(), 6), select="gumbel", temperature=50.0)).train()
         x = torch.rand(40, 1, 6, 6)
 
         def drawn(seed: int) -> Tensor:
             state = torch.get_rng_state()
             poses = mended.poses(x, generator=torch.Generator().manual_seed(seed))
             assert torch.equal(state, torch.get_rng_state())
-            return poses.weights.argmax(0)
+            return poses.elements[0].reshape(40, 4)
 
         assert torch.equal(drawn(1), drawn(1))
         assert not torch.equal(drawn(1), drawn(2))
-        assert len(drawn(3).unique()) == 4
+        assert len(drawn(3).unique(dim=0)) == 4
+
+    def test_gumbel_draws_by_the_shares(self) -> None:
+        """Of 20,000 draws each element comes as often as softmax(-energy / temperature) says, within five deviations."""
+        energy = Quadrants()
+        x = torch.rand(1, 1, 6, 6, generator=torch.Generator().manual_seed(1)).expand(20_000, -1, -1, -1)
+        frame = Scored(energy, select="gumbel", temperature=4.0).train()
+        poses = frame(self.claim, x, generator=torch.Generator().manual_seed(5))
+        shares = (-frame.energies(self.claim, x[:1])[:, 0] / 4.0).softmax(0).detach()
+        found = torch.stack([(poses.elements[0] == g).flatten(1).all(1).double().mean() for g in C(4).elements()])
+        assert float(((found - shares).abs() / (shares * (1 - shares) / 20_000).sqrt()).max()) < 5
 
     def test_a_trained_frame_copies_and_saves(self) -> None:
-        mended = symmetrize(net(6), self.claim, Best(ready(scorer(), 6)))
+        mended = symmetrize(net(6), self.claim, Best(ready(scorer(), 6))).train()
         mended(pictures(6)[:2]).sum().backward()
         other = copy.deepcopy(mended).eval()
         other.load_state_dict(mended.state_dict())
@@ -287,6 +338,55 @@ def test_scored_is_exact_on_every_input(dtype: torch.dtype) -> None:
         for one, other in zip(mended(Image()(turn, x)), move(claim.outputs, turn, mended(x)), strict=True):
             assert torch.equal(one[:1], other[:1])
             assert float((one - other).abs().max()) < (2e-6 if dtype == torch.float32 else 1e-14)
+
+
+@pytest.mark.parametrize("precision", [None, torch.bfloat16])
+@pytest.mark.parametrize("group", [C(4), D(4)], ids=repr)
+def test_scored_is_exact_on_symmetric_images_whatever_rounding_does_to_energies(group: Any, precision: Any) -> None:
+    """Energies near zero by cancellation, and in bfloat16: what fixes an image is read off the image."""
+    claim = Symmetry(group, Image(), Image())
+    for seed in range(12):
+        draw = torch.Generator().manual_seed(seed)
+        network = GroupCNN(group, 1, width=4, depth=2, generator=draw)
+        r = torch.rand(16, 1, 12, 12, generator=draw)
+        x = torch.cat([r[:8] + r[:8].rot90(2, (-2, -1)), sum(r[8:].rot90(k, (-2, -1)) for k in range(4))])
+        mended = symmetrize(lambda x: x * torch.arange(12.0), claim, Scored(network)).eval()
+        with torch.no_grad(), torch.autocast("cpu", precision, enabled=precision is not None):
+            expected = mended(x)
+            for g in group.elements():
+                turn = g.expand(len(x), 2, 2)
+                off = (mended(Image()(turn, x)) - Image()(turn, expected)).abs().max()
+                assert float(off) < 1e-5 * float(expected.abs().max())
+
+
+@pytest.mark.parametrize("kind", ["Scored", "Best"])
+def test_a_network_that_changes_its_input_harms_nobody(kind: str) -> None:
+    claim, x = Symmetry(C(4), Image(), Scalar()), torch.randn(2, 1, 8, 8)
+    frame = Scored(nn.Sequential(nn.ReLU(inplace=True), GroupCNN(C(4), 1))) if kind == "Scored" else None
+    frame = frame or Best(nn.Sequential(nn.ReLU(inplace=True), Scorer(1, width=4)))
+    kept = x.clone()
+    symmetrize(nn.Flatten(), claim, frame).eval()(x)
+    assert torch.equal(x, kept)
+
+
+def test_the_rest_of_the_batch_has_no_say() -> None:
+    """An energy that no turn changes: rounding, which depends on the batch, must not choose."""
+    torch.manual_seed(0)
+    invariant = nn.Sequential(
+        nn.Conv2d(2, 8, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 1), nn.Flatten(0)
+    )
+    x = torch.rand(64, 2, 9, 9)
+    frame = Best(invariant)
+    claim = Symmetry(C(4), Image(), Scalar())
+    together = frame(claim, x)
+    assert float(together.margin.max()) == 0
+    for k in range(64):
+        assert torch.equal(frame(claim, x[k : k + 1]).elements[0, 0], together.elements[0, k])
+
+
+def test_whole_numbers_are_not_averaged() -> None:
+    with pytest.raises(SymmetryError, match="whole numbers have no averages"):
+        Best(Scorer(1), resolution=4)(Symmetry(C(4), Image(), Scalar()), torch.zeros(1, 1, 8, 8, dtype=torch.uint8))
 
 
 def test_scored_with_its_elements_in_the_wrong_order_is_caught() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from canonize.actions.trees import take
 from canonize.errors import refuse
 from canonize.frames.base import Poses
-from canonize.frames.choose import checked, finite, lowest, shared
+from canonize.frames.choose import checked, finite, lowest, nearly, settle, shared
 from canonize.frames.chooser import Chooser, Select
 from canonize.frames.orbit import is_bitwise, keys, orbit, shrunk
 from canonize.groups.base import leading
@@ -26,10 +26,11 @@ class Best(Chooser):
 
     The orbit is scored in one batched call. Where the action moves entries without rounding (quarter turns of square
     grids also as a part of finer rotations, permutations, signed permutations of coordinates), candidates are put into
-    an order that depends on their content alone before they are scored, so that the choice is the same, bit for bit, for
-    every copy of the input that was moved without loss. Where several elements give the chosen candidate (a symmetric
-    image), outputs are averaged over them. Where every element rounds, candidates whose energies agree to rounding (4e-6 of
-    the largest) share the weight, each with a model call of its own.
+    an order that depends on their content alone before they are scored, and those whose energies agree to rounding (8e-6 of
+    the largest) are told apart by their content: the choice is the same, bit for bit, for every copy of the input that was
+    moved without loss. Where several elements give the chosen candidate (a symmetric image), outputs are averaged over
+    them. Where every element rounds, candidates whose energies agree to rounding share the weight, each with a model call of
+    its own.
 
     Args:
         energy: called as the model is, on |G| x batch candidates; returns one number each, (count,). An `nn.Module`
@@ -40,13 +41,15 @@ class Best(Chooser):
             inputs that stand upright, at a price: inputs with a smaller gap keep the pose in which they came, so that
             the claim does not hold for them. An audit shows how many there are. 0 keeps the claim.
         soft: average the candidates less than this above the lowest energy, with weights that fall to zero there: the
-            output then depends on the input continuously. Most inputs have a larger gap and cost one model call.
-            Outputs must be floating point. 0 takes the lowest.
+            output then depends on the input continuously, and differentiably where inputs require a gradient. Outputs
+            must be floating point. Inputs with a larger gap cost one model call, on the CPU and where no gradient is
+            wanted; otherwise each costs as many as the batch's largest number of poses. 0 takes the lowest.
         select: in training, "straight-through" takes the likeliest element and "gumbel" draws one.
         temperature: of the soft choice in training.
         chunk: elements of the group that are scored in one call of the energy; None for all.
 
-    `gate`, `soft` and `temperature` are in units of the energy.
+    `gate`, `soft` and `temperature` are in units of the energy. A frame starts in eval mode; in train mode, where its energy
+    has parameters to learn, `gate` and `soft` wait (see `forward`).
 
     Raises:
         SymmetryError: an energy that is not callable, returns another shape, NaN or infinity; a group that is not finite;
@@ -77,29 +80,31 @@ class Best(Chooser):
         return self._score(symmetry, self._candidates(symmetry, inputs, back, batch), (leading(elements), batch))
 
     def _lowest(self, symmetry: Symmetry, inputs: Any, elements: Any, batch: int) -> Poses:
-        k, sample = leading(elements), torch.arange(batch)
+        k = leading(elements)
         back = symmetry.group.inverse(elements)
         candidates = self._candidates(symmetry, inputs, back, batch)
         if not is_bitwise(symmetry, back, candidates, batch):
             energies = finite(self._score(symmetry, candidates, (k, batch)), "Best")
             return shared(elements, self._gated(energies), spent=k)
         content = keys(symmetry.inputs, candidates, (k, batch))
-        order, sample = content.argsort(dim=0, stable=True), sample.to(content.device)
+        order, sample = content.argsort(dim=0, stable=True), torch.arange(batch, device=content.device)
         ordered = take(symmetry.inputs, candidates, (order * batch + sample).flatten())
         scored = finite(self._score(symmetry, ordered, (k, batch)), "Best")
         energies = self._gated(torch.empty_like(scored).scatter(0, order, scored))
-        # Among equal energies the first in the order of the content, which does not depend on how the input stood.
-        best = order.gather(0, energies.gather(0, order).argmin(0, keepdim=True))[0] if batch else order[0]
-        tied = content == content[best, sample]
+        near = nearly(energies)
+        best, tied = settle(near, content)
         many = (tied.sum(0) > 1).nonzero()[:, 0]
         if len(many) and self.resolution is not None:
             # Shrunk copies may agree where the full ones differ: decide again among them, on the full copies.
             full = orbit(symmetry, take(symmetry.inputs, inputs, many), back, len(many))
             again = keys(symmetry.inputs, full, (k, len(many)))
-            least = torch.where(tied[:, many], again, torch.iinfo(torch.int64).max).amin(0)
-            tied = tied.index_copy(1, many, tied[:, many] & (again == least))
-            best = best.index_copy(0, many, tied[:, many].int().argmax(0))
-        return lowest(symmetry.group, elements, energies, tied=tied, best=best, spent=k)
+            among = tied[:, many]
+            if self.gate:
+                # An input that the gate leaves alone stays as it is.
+                among = among & (~among[:1] | (again == again[:1]))
+            first, same = settle(among, again)
+            tied, best = tied.index_copy(1, many, among & same), best.index_copy(0, many, first)
+        return lowest(symmetry.group, elements, energies, tied=tied, best=best, near=near, spent=k)
 
     def _candidates(self, symmetry: Symmetry, inputs: Any, back: Any, batch: int) -> Any:
         small = inputs if self.resolution is None else shrunk(symmetry.inputs, inputs, self.resolution)

@@ -10,22 +10,42 @@ from torch import Tensor
 from canonize._tree import describe
 from canonize.actions.trees import at
 from canonize.errors import refuse
-from canonize.frames.base import Coset, Poses, over_batch
+from canonize.frames.base import Coset, Poses
 
 NEAR = 64 * torch.finfo(torch.float32).eps
 """Energies that agree to this share of the largest are taken to differ by rounding."""
 
 
-def lowest(group: Any, elements: Any, energies: Tensor, *, tied: Tensor, best: Tensor, spent: int) -> Poses:
+def lowest(
+    group: Any, elements: Any, energies: Tensor, *, tied: Tensor, best: Tensor, near: Tensor, spent: int
+) -> Poses:
     """One pose a sample: `best` (batch,), shared with the elements of `tied` (k, batch), which give the same candidate."""
     g = at(elements, best)
     weights = torch.ones((1, energies.shape[1]), dtype=energies.dtype, device=energies.device)
-    return Poses(at(g, None), weights, margin(energies, tied), _stabilizer(group, elements, g, tied), spent)
+    told = torch.where((near & ~tied).any(0), 0.0, margin(energies, tied))
+    return Poses(at(g, None), weights, told, _stabilizer(group, elements, g, tied), spent)
+
+
+def settle(near: Tensor, content: Tensor) -> tuple[Tensor, Tensor]:
+    """Among the near (k, batch), the candidate of lowest content key, (batch,); and all that have its content, (k, batch).
+
+    Contents do not depend on how the input stood, so that neither does the choice, whatever rounding does to energies.
+    """
+    least = torch.where(near, content, torch.iinfo(torch.int64).max).amin(0)
+    tied = content == least
+    return tied.int().argmax(0), tied
+
+
+def nearly(energies: Tensor, share: float = NEAR, least: float = 0.0) -> Tensor:
+    """Which energies agree with the lowest of their sample to rounding: to `share` of the largest, or of `least`."""
+    if not energies.shape[1]:
+        return energies > 0
+    return energies - energies.amin(0) <= share * energies.abs().amax(0).clamp(min=least)
 
 
 def shared(elements: Any, energies: Tensor, *, spent: int) -> Poses:
     """The poses whose energies agree with the lowest to rounding, with equal weights."""
-    near = energies - energies.amin(0) <= NEAR * energies.abs().amax(0)
+    near = nearly(energies)
     return _few(elements, energies, near.to(energies.dtype), near, spent)
 
 
@@ -33,14 +53,14 @@ def fading(elements: Any, energies: Tensor, width: float, *, spent: int) -> Pose
     """The poses less than `width` above the lowest energy; weights fall to zero there, with their slope: continuous."""
     gap = energies - energies.amin(0)
     weights = (1 - gap / width).clamp(min=0).square()
-    return _few(elements, energies, weights, gap <= NEAR * energies.abs().amax(0), spent)
+    return _few(elements, energies, weights, nearly(energies.detach()), spent)
 
 
 def _few(elements: Any, energies: Tensor, weights: Tensor, near: Tensor, spent: int) -> Poses:
     count = int((weights > 0).sum(0).max()) if weights.shape[1] else 1
     weights, order = weights.sort(dim=0, descending=True, stable=True)
     weights, order = weights[:count], order[:count]
-    return Poses(at(elements, order), weights / weights.sum(0), margin(energies, near), spent=spent)
+    return Poses(at(elements, order), weights / weights.sum(0), margin(energies.detach(), near), spent=spent)
 
 
 def relaxed(
@@ -62,8 +82,10 @@ def relaxed(
     soft = scores.softmax(0)
     hard = torch.zeros_like(soft).scatter(0, scores.argmax(0, keepdim=True), 1.0)
     tied = energies.detach() == energies.detach().amin(0)
-    poses = over_batch(elements, energies.shape[1])
-    return Poses(poses, hard + (soft - soft.detach()), margin(energies.detach(), tied), spent=len(energies))
+    weights = hard + (soft - soft.detach())
+    # The chosen pose first: it is what the model is shown.
+    order = hard.argsort(dim=0, descending=True, stable=True)
+    return Poses(at(elements, order), weights.gather(0, order), margin(energies.detach(), tied), spent=len(energies))
 
 
 def margin(energies: Tensor, tied: Tensor) -> Tensor:

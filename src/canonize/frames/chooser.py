@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from canonize._tree import describe
+from canonize._tree import describe, tensors
 from canonize.errors import refuse
 from canonize.frames.base import Poses, one_each
 from canonize.frames.choose import fading, finite, relaxed
@@ -68,6 +68,8 @@ class Chooser(nn.Module):
         self.soft = float(soft)
         self.select = select
         self.temperature = float(temperature)
+        # In use until someone trains it; what is inside keeps its own mode.
+        self.training = False
 
     @property
     def learns(self) -> bool:
@@ -91,15 +93,18 @@ class Chooser(nn.Module):
     def forward(self, symmetry: Symmetry, inputs: Any, *, generator: torch.Generator | None = None) -> Poses:
         """The chosen poses, with their margin: the gap to the next candidate over the range of energies.
 
-        In train mode, with an energy that has parameters to learn: all elements, of which the weights of one are not
-        zero, with the gradient of the soft choice. That costs |G| model calls. Otherwise no gradient.
+        In train mode, with an energy that has parameters to learn: all elements, the chosen one first, of which the
+        weights of one are not zero, with the gradient of the soft choice. That costs |G| model calls; `gate` and `soft` do
+        not count then. Otherwise the choice has no gradient, except that of `soft` by inputs that require one.
         """
         elements, batch = one_each(symmetry.group, inputs, symmetry)
         if self.learns:
             energies = finite(self._energies(symmetry, inputs, elements, batch), type(self).__name__)
             gumbel = self.select == "gumbel"
             return relaxed(elements, energies, temperature=self.temperature, gumbel=gumbel, generator=generator)
-        with torch.no_grad():
+        # Fading weights depend on the input smoothly: without their part its derivative would be wrong.
+        wanted = bool(self.soft) and torch.is_grad_enabled() and any(part.requires_grad for part in tensors(inputs))
+        with torch.set_grad_enabled(wanted):
             if not self.soft:
                 return self._lowest(symmetry, inputs, elements, batch)
             energies = finite(self._energies(symmetry, inputs, elements, batch), type(self).__name__)

@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from canonize._tree import walk
+from canonize._tree import describe, walk
 from canonize.actions import Each, Image, Index, Rows, Volume
 from canonize.actions.base import bitwise
 from canonize.actions.trees import lossless_tree, move, repeat, row_index
+from canonize.errors import refuse
 from canonize.frames.base import flat, over_batch
 from canonize.groups.base import leading
 from canonize.linalg import content_key, shrink
@@ -61,8 +62,12 @@ def keys(spec: Any, candidates: Any, shape: tuple[int, int]) -> Tensor:
     return total
 
 
-def shrunk(spec: Any, inputs: Any, resolution: int) -> Any:
-    """Images and volumes at a lower resolution; a turned image shrinks to the turned copy, bit for bit."""
+def shrunk(spec: Any, inputs: Any, resolution: int, *, whole: bool = False) -> Any:
+    """Images and volumes at a lower resolution; a turned image shrinks to the turned copy, bit for bit.
+
+    Raises:
+        SymmetryError: whole numbers, unless `whole`.
+    """
 
     def smaller(action: Any, part: Tensor) -> Tensor:
         if not isinstance(action, Image | Volume) or part.is_complex():
@@ -70,6 +75,13 @@ def shrunk(spec: Any, inputs: Any, resolution: int) -> Any:
         axes = 2 if isinstance(action, Image) else 3
         sizes = part.shape[-axes:]
         longest = max(sizes)
+        if not part.is_floating_point() and not whole:
+            raise refuse(
+                "resolution= averages pixels, and whole numbers have no averages",
+                got=describe(part),
+                expected="floating-point images",
+                fix="pass x / 255 for bytes, and let the model take that; or resolution=None",
+            )
         if longest <= resolution:
             return part
         return shrink(part, tuple(max(1, round(size * resolution / longest)) for size in sizes))

@@ -7,7 +7,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from canonize._tree import describe
+from canonize._tree import describe, own
 from canonize.actions.trees import batch_of
 from canonize.errors import refuse
 from canonize.frames.base import Poses
@@ -106,7 +106,8 @@ class Oriented(nn.Module):
             )
         small = inputs if self.resolution is None else shrunk(symmetry.inputs, inputs, self.resolution)
         needed = group.n if isinstance(group, O) else group.n - 1
-        vectors = _checked(call(self.network, symmetry, small), (batch, needed, group.n))
+        # A network that changes its input in place must not change the caller's.
+        vectors = _checked(call(self.network, symmetry, own(small, inputs)), (batch, needed, group.n))
         # Gram-Schmidt is all sums and products of entries, which autocast leaves in float64.
         g, margin = columns(vectors[:, :needed].double(), self.scale)
         return Poses(g[None].to(dtype), torch.ones(1, batch, dtype=dtype, device=device), margin.detach(), spent=1)

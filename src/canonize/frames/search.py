@@ -37,7 +37,7 @@ class Search(nn.Module):
       every input, also symmetric and constant ones. Outputs are averaged over the lossless turns that fix the input: after
       one model call, or with one call for each of them where they turn pixels by fractions when seen from the pose.
     - Coordinates under any h, and pixels under any other: as far as search and resampling go, where one minimum is the
-      lowest by more than that. Minima whose energies agree to rounding (4e-6 of the largest) share the weight, as many as
+      lowest by more than that. Minima whose energies agree to rounding (8e-6 of the largest) share the weight, as many as
       there are beams. An invariant energy, or more equal minima than beams, has no such pose: the margin is 0 or near it.
     - Finite groups that the grid holds as a whole (n at most `grid`): as `Best`.
 
@@ -64,7 +64,8 @@ class Search(nn.Module):
         implicit: give the pose the derivative of the minimiser by the input and by the parameters of the energy, for
             infinite groups; values are the same. Where the second derivatives are not positive definite (flat, saddle) the
             derivative is zero and the margin 0. Exact at an exact minimum: take enough steps. Costs one more forward pass
-            a pose where turns lose nothing (coordinates), which must have second derivatives. Where pixels are resampled,
+            a pose where turns lose nothing (coordinates), which must have second derivatives. The derivative is the first
+            one alone: a second derivative through it would be wrong. Where pixels are resampled,
             central differences over +-`width` smooth the kinks of interpolation out, for 3 passes in the plane, 19 in
             space; some 5 % off at 64 x 64 pixels.
         width: of the differences, in rad.
