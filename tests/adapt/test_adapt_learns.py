@@ -219,10 +219,28 @@ def test_bootstrap_learns_from_inputs_in_any_pose() -> None:
     assert found(mended, clean) > found(weak, clean) + 0.05
 
 
+def test_what_is_the_same_in_all_poses_is_learned_from_last() -> None:
+    """A blank image has the largest margin, because nothing but a tie is left of it."""
+    clean = ramps(12)
+    clean[:4] = 0.5
+    teacher = Best(lambda x: -x[:, :, :4].mean((1, 2, 3)))
+    seen: list[Tensor] = []
+
+    def loss(symmetrized: Any, inputs: Tensor, targets: Any, **_: Any) -> Tensor:
+        seen.append(inputs)
+        return prior_loss(symmetrized, inputs)
+
+    for keep, blank in ((8 / 12, 0), (9 / 12, 1), (1.0, 4)):
+        seen.clear()
+        bootstrap(plain(), clean, teacher=teacher, rounds=1, keep=keep, epochs=1, loss=loss)
+        assert sum(bool((x == 0.5).all()) for x in torch.cat(seen)) == blank
+
+
 def test_losses_in_a_loop_of_ones_own() -> None:
     mended = plain()
     optimizer = torch.optim.SGD(mended.frame.parameters(), lr=1.0)
     x = ramps(32)
+    mended.train()
     for _ in range(30):
         optimizer.zero_grad()
         prior_loss(mended, x).backward()

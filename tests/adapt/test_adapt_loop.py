@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import re
 from functools import partial
@@ -438,6 +439,37 @@ def test_prior_against_the_formula() -> None:
                 return one.expand(*shape, 2, 2).to(dtype)
 
         assert torch.allclose(prior_loss(mended, x, turns=Only()), prior_loss(mended, x), atol=1e-6)
+
+
+def test_smoothing_against_the_formula() -> None:
+    mended, x = plain(), ramps(8)
+    shares = (-mended.frame.energies(CLAIM, x)).log_softmax(0)
+    expected = -(0.7 * shares[0] + 0.3 * shares.mean(0)).mean()
+    assert torch.allclose(prior_loss(mended, x, smoothing=0.3), expected)
+    assert not torch.allclose(prior_loss(mended, x), expected, rtol=1e-3)
+
+
+def test_the_teachers_temperature_against_the_formula() -> None:
+    mended, teacher, x = plain(), Best(Plain(seed=3)), ramps(8)
+    shares = (-mended.frame.energies(CLAIM, x)).log_softmax(0)
+    found = []
+    for temperature in (0.05, 1.0):
+        wanted = (-teacher.energies(CLAIM, x) / temperature).softmax(0)
+        found.append(distillation_loss(mended, x, teacher=teacher, temperature=temperature))
+        assert torch.allclose(found[-1], -(wanted * shares).sum(0).mean())
+    assert not torch.allclose(*found, rtol=1e-3)
+
+
+def test_weights_decay_by_the_rate() -> None:
+    """Without a gradient the decay alone moves them."""
+    mended = plain()
+    start = mended.frame.energy.weight.detach().clone()
+    log = adapt(
+        mended, ramps(8), loss=lambda m, x, t: (m.frame.energy.weight * 0).sum(), epochs=4, rate=1e-1, decay=0.5
+    )
+    shrunk = math.prod(1 - epoch.rate * 0.5 for epoch in log.epochs)
+    assert shrunk < 0.95
+    assert torch.allclose(mended.frame.energy.weight, start * shrunk, atol=1e-7)
 
 
 def test_arrays_of_numpy_models() -> None:

@@ -124,6 +124,7 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ),
     ({"of": symmetrize(net(), CLAIM, Best(Broken()))}, "adapt: the gradient is not finite"),
     ({"data": ramps(8) * torch.nan}, "the energy is not finite"),
+    ({"loss": task_loss}, "task_loss needs targets\n  got:      None"),
     ({"loss": partial(prior_loss, turns=4)}, "the turns of a loss come from a group"),
     ({"loss": partial(prior_loss, smoothing=1.0)}, "prior_loss: bad smoothing"),
     ({"loss": partial(distillation_loss, teacher=Best)}, "distillation_loss: the frame cannot be called"),

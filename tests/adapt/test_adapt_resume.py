@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from canonize import (
 from canonize.adapt import run
 
 SETTINGS: dict[str, Any] = {"epochs": 3, "rate": 1e-1, "batch_size": 8}
+EPOCH = {"number": 1, "loss": 1.0, "rate": 1e-3, "seconds": 1.0, "figure": None}
 
 
 class Noisy(nn.Module):
@@ -160,7 +162,7 @@ def test_a_checkpoint_that_forgets_a_part_would_be_noticed(
 ) -> None:
     """The twin of the law above: the part is as it was before the first step."""
     make, write = run.Run.__init__, run.save
-    first: dict[str, Any] = {"kept": None}
+    first: dict[str, Any] = {}
 
     def watched(self: run.Run, *args: Any) -> None:
         make(self, *args)
@@ -169,6 +171,7 @@ def test_a_checkpoint_that_forgets_a_part_would_be_noticed(
             schedule=copy.deepcopy(self.schedule.state_dict()),
             averaged=None if self.averaged is None else copy.deepcopy(self.averaged.weights),
             subject=copy.deepcopy(self.subject.state_dict()),
+            kept=copy.deepcopy(self.subject.state_dict()),
         )
 
     def options() -> dict[str, Any]:
@@ -284,6 +287,25 @@ def test_what_is_no_checkpoint_is_refused_and_runs_no_code(
         ("log", 3),
         ("generators", [torch.zeros(3)]),
         ("samples", ...),
+        ("samples", True),
+        ("subject", {"energy.weight": torch.full((64,), torch.nan)}),
+        ("subject", {"energy.weight": torch.zeros(64, dtype=torch.float64)}),
+        ("kept", 3),
+        ("kept", {"energy.weight": torch.zeros(64)}),
+        ("averaged", {"energy.weight": torch.zeros(64)}),
+        ("log", []),
+        ("log", [EPOCH | {"number": 2}]),
+        ("log", [EPOCH | {"loss": "low"}]),
+        ("log", [EPOCH | {"loss": torch.zeros(3)}]),
+        ("log", [EPOCH | {"rate": float("nan")}]),
+        ("log", [EPOCH | {"figure": float("nan")}]),
+        ("log", [EPOCH, EPOCH | {"number": 2}]),
+        ("best", 2),
+        ("best", "1"),
+        ("best", torch.ones(3)),
+        ("schedule", {}),
+        ("schedule", 3),
+        ("scaler", {"scale": 1.0}),
     ],
 )
 def test_a_checkpoint_with_a_wrong_part_leaves_the_frame_as_it_is(part: str, value: Any, tmp_path: Path) -> None:
@@ -300,6 +322,138 @@ def test_a_checkpoint_with_a_wrong_part_leaves_the_frame_as_it_is(part: str, val
     with pytest.raises(SymmetryError, match=r"^adapt cannot read its checkpoint"):
         adapt(fresh, ramps(16), checkpoint=place, epochs=1)
     assert same(before, fresh)
+
+
+JUNK: list[tuple[str, Callable[[Any], Any]]] = [
+    ("log", lambda log: log[:2]),
+    ("log", lambda log: log[:1] + [log[1] | {"figure": None}] + log[2:]),
+    ("best", lambda best: best % 3 + 1),
+    ("kept", lambda kept: None),
+    ("kept", lambda kept: {name: value[:3] for name, value in kept.items()}),
+    ("kept", lambda kept: {name: value * torch.nan for name, value in kept.items()}),
+    ("averaged", lambda averaged: None),
+    ("averaged", lambda averaged: dict.fromkeys(averaged, "junk")),
+    ("schedule", lambda schedule: schedule | {"last_epoch": 10**6}),
+    ("schedule", lambda schedule: schedule | {"last_epoch": "6"}),
+    ("schedule", lambda schedule: schedule | {"total_steps": 10**6}),
+    ("schedule", lambda schedule: schedule | {"total_steps": 10**400}),
+    ("optimizer", lambda told: told | {"state": {7: told["state"][0]}}),
+    ("optimizer", lambda told: told | {"state": {0: told["state"][0] | {"exp_avg": torch.zeros(3)}}}),
+    ("optimizer", lambda told: told | {"state": {0: told["state"][0] | {"exp_avg": torch.full((64,), torch.nan)}}}),
+    ("optimizer", lambda told: told | {"param_groups": [told["param_groups"][0] | {"lr": "fast"}]}),
+    ("generators", lambda generators: [generators[0][:3]]),
+    ("generators", lambda generators: [generators[0].float()]),
+    ("generators", lambda generators: []),
+]
+
+
+@pytest.mark.parametrize(("part", "damage"), JUNK)
+def test_junk_in_a_whole_checkpoint_is_told_before_anything_is_loaded(
+    part: str, damage: Callable[[Any], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "run.pt"
+
+    def begin() -> None:
+        loader = shuffled_by_itself()["data"]
+        adapt(plain(), loader, figure=lambda m: 0.5, average=0.9, checkpoint=place, epochs=3, rate=1e-1)
+
+    begin()
+    state = torch.load(place, weights_only=True)
+    torch.save(state | {part: damage(state[part])}, place)
+    loaded: list[Any] = []
+    monkeypatch.setattr(nn.Module, "load_state_dict", lambda *args, **kwargs: loaded.append(args))
+    with pytest.raises(SymmetryError, match=r"^adapt cannot read its checkpoint\n  got:      run\.pt: "):
+        begin()
+    assert not loaded
+
+
+@pytest.mark.parametrize("value", [torch.zeros(3), "0", None, {"seed": 0}])
+def test_junk_in_what_a_checkpoint_tells_of_its_run(value: Any, tmp_path: Path) -> None:
+    place = tmp_path / "run.pt"
+    adapt(plain(), ramps(16), checkpoint=place, epochs=1)
+    state = torch.load(place, weights_only=True)
+    state["run"]["seed"] = value
+    torch.save(state, place)
+    with pytest.raises(SymmetryError, match=r"^the checkpoint is of another run\n  got:      seed: "):
+        adapt(plain(), ramps(16), checkpoint=place, epochs=1)
+
+
+def brighter(x: Tensor, generator: torch.Generator) -> Tensor:
+    return x + torch.rand(1, generator=generator)
+
+
+def darker(x: Tensor, generator: torch.Generator) -> Tensor:
+    return x - torch.rand(1, generator=generator)
+
+
+SAME: dict[str, Any] = {"loss": partial(prior_loss, smoothing=0.1, turns=C(4)), "augment": brighter}
+
+
+def once(place: Path, *, more: dict[str, Any] | None = None, scale: int = 4, **options: Any) -> Any:
+    """One epoch, with an energy that takes images of any size."""
+    energy = nn.Sequential(nn.AdaptiveAvgPool2d(scale), Plain(16))
+    mended = symmetrize(plain().model, CLAIM, Best(energy, **options))
+    settings: dict[str, Any] = {"data": ramps(32), "checkpoint": place, "epochs": 1} | SAME | (more or {})
+    return adapt(mended, settings.pop("data"), **settings)
+
+
+def test_the_same_run_goes_on_in_all_its_words(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"resolution": 8, "soft": 0.1, "more": {"validation": (ramps(8), torch.arange(8) % 3)}}
+    assert once(tmp_path / "run.pt", **options) == once(tmp_path / "run.pt", **options)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"resolution": 4}, "frame: "),
+        ({"gate": 0.1}, "frame: "),
+        ({"soft": 0.1}, "frame: "),
+        ({"select": "gumbel"}, "frame: "),
+        ({"temperature": 2.0}, "frame: "),
+        ({"chunk": 2}, "frame: "),
+        ({"more": {"data": ramps(32, seed=9)}}, "data: "),
+        ({"more": {"data": ramps(32, 10)}}, "data: "),
+        ({"more": {"data": ramps(32, noise=0.2).numpy()}}, "data: "),
+        ({"more": {"targets": torch.arange(32)}}, "data: "),
+        ({"more": {"loss": partial(prior_loss, smoothing=0.9, turns=C(4))}}, "loss: .*smoothing=0.1.*smoothing=0.9"),
+        ({"more": {"loss": partial(prior_loss, smoothing=0.1, turns=C(8))}}, "loss: "),
+        ({"more": {"augment": None}}, "augment: 'brighter', now 'None'"),
+        ({"more": {"augment": darker}}, "augment: 'brighter', now 'darker'"),
+        ({"more": {"figure": lambda m: 1.0}}, "figure: "),
+        ({"more": {"validation": ramps(8)}}, "validation: "),
+    ],
+)
+def test_another_frame_loss_or_data_make_another_run(change: dict[str, Any], told: str, tmp_path: Path) -> None:
+    once(tmp_path / "run.pt")
+    with pytest.raises(SymmetryError, match=rf"^the checkpoint is of another run\n  got:      {told}"):
+        once(tmp_path / "run.pt", **change)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: [x[:16], x[16:]],
+        lambda x: DataLoader(TensorDataset(x), batch_size=16),
+    ],
+)
+def test_other_data_in_a_loader(make: Callable[[Tensor], Any], tmp_path: Path) -> None:
+    once(tmp_path / "run.pt", more={"data": make(ramps(32))})
+    once(tmp_path / "run.pt", more={"data": make(ramps(32))})
+    with pytest.raises(SymmetryError, match=r"^the checkpoint is of another run\n  got:      data: "):
+        once(tmp_path / "run.pt", more={"data": make(ramps(32, seed=9))})
+
+
+def test_a_stop_while_a_checkpoint_is_written_leaves_nothing_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(state: Any, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        adapt(plain(), ramps(16), checkpoint=tmp_path / "run.pt", epochs=1)
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_place_that_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:

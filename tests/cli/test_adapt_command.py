@@ -15,6 +15,8 @@ from PIL import Image as Picture
 
 from canonize import C, D, Image, Mask, Scalar, Symmetry, symmetrize
 from canonize.adapt import adapt as real
+from canonize.audit import audit as auditing
+from canonize.cli.console import progress
 
 pytest.importorskip("safetensors")
 from canonize.integrations.safetensors import load
@@ -62,7 +64,8 @@ def test_it_trains_saves_and_reports(upright: Path) -> None:
     assert before["metric"]["name"] == "accuracy"
     assert after["metric"]["mean"] >= before["metric"]["mean"]
     assert after["error"]["max"] < 1e-5
-    assert after["samples"] == 8
+    assert after["samples"] == before["samples"] == 4
+    assert "4 held-out images chose the epoch, 4 others were measured." in found.output
     claim, frame = load("out")
     assert claim == Symmetry(C(4), Image(), Scalar())
     x = torch.from_numpy(np.load(upright / "upright.npy"))
@@ -156,6 +159,79 @@ def test_ctrl_c_and_the_same_command_again(upright: Path, monkeypatch: pytest.Mo
     assert steps[0] == 5
     assert (upright / "out" / "canonizer.safetensors").read_bytes() == expected
     assert not (upright / "out" / "checkpoint.pt").exists()
+
+
+def test_no_image_both_chooses_and_is_measured(upright: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sets: list[Any] = []
+
+    def watched(mended: Any, images: Any, *, validation: Any, **options: Any) -> Any:
+        sets.append((images, validation))
+        return real(mended, images, validation=validation, **options)
+
+    def audited(model: Any, claim: Any, inputs: Any, **options: Any) -> Any:
+        sets.append(inputs)
+        return auditing(model, claim, inputs, **options)
+
+    monkeypatch.setattr("canonize.cli.adapt.adapt", watched)
+    monkeypatch.setattr("canonize.cli.adapt.audit", audited)
+    assert command(upright, "--epochs", "1").exit_code == 0
+    before, (train, (choose, _)), after = sets
+    assert torch.equal(before, after)
+    every = torch.cat([train, choose, after])
+    assert len(every) == len(every.flatten(1).unique(dim=0)) == 40
+    sets.clear()
+    found = command(upright, "--epochs", "1", "--held-out", "0.1")
+    assert "4 held-out images were measured, too few to choose the epoch by some: it is the last." in found.output
+    before, (train, choose), after = sets
+    assert choose is None
+    assert (len(train), len(after)) == (36, 4)
+
+
+def test_other_images_or_options_make_another_run(upright: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert command(upright, "--epochs", "1", "--checkpoint", "run.pt").exit_code == 0
+    np.save(upright / "other.npy", np.load(upright / "upright.npy")[::-1].copy())
+    for data, options in (
+        ("other.npy", ()),
+        ("upright", ("--limit", "38")),
+        ("upright", ("--size", "6")),
+        ("upright", ("--mean", "0.5")),
+        ("upright", ("--held-out", "0.3")),
+        ("upright", ("--resolution", "6")),
+    ):
+        found = command(upright, "--epochs", "1", "--checkpoint", "run.pt", *options, data=data)
+        assert found.exit_code == 2, found.output
+        assert "the checkpoint is of another run" in found.output
+
+
+def test_names_that_look_like_markup(upright: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = run(
+        "adapt",
+        model(upright, "corner"),
+        "--data",
+        "upright",
+        "--group",
+        "C4",
+        "--out",
+        "o[/b]",
+        *SMALL,
+        "--epochs",
+        "1",
+    )
+    assert found.exit_code == 0, found.output
+    assert f"wrote {Path('o[/b]') / 'config.json'}" in found.output
+    assert f"wrote {Path('o[/b]') / 'report.html'}" in found.output
+
+    def stopped(*args: Any, **options: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("canonize.cli.adapt.adapt", stopped)
+    found = run("adapt", model(upright, "corner"), "--data", "upright", "--group", "C4", "--out", "o[/b]", *SMALL)
+    assert f"goes on from {Path('o[/b]') / 'checkpoint.pt'}" in found.output
+
+
+def test_a_bar_with_a_name_that_looks_like_markup() -> None:
+    with progress() as tell:
+        tell("auditing net[/b].onnx", 1, 2)
 
 
 def test_a_checkpoint_that_is_named_is_kept(upright: Path) -> None:

@@ -215,6 +215,7 @@ def changed(folder: Path, path: str, value: Any) -> None:
     [
         ("format", "other", r"config\.json\n"),
         ("format_version", 2, "another format\n  got:      format_version 2"),
+        ("format_version", True, "another format\n  got:      format_version True"),
         ("dtype", "int64", "dtype\n  got:      'int64'"),
         ("dtype", "float64", "F32\n  expected: .*F64"),
         ("dtype", ["x"], "dtype"),
@@ -266,9 +267,9 @@ def test_a_changed_configuration_is_refused(saved: Path, path: str, value: Any, 
     ("frame", "told"),
     [
         ({"class": "GroupCNN", "group": {"class": "C", "n": 4096}, "channels": 2, "width": 2, "depth": 2, "kernel": 3,
-          "disk": False}, "at most 128 elements"),
+          "disk": False}, "at most 64 elements"),
         ({"class": "GroupCNN", "group": {"class": "SO", "n": 2}, "channels": 2, "width": 2, "depth": 2, "kernel": 3,
-          "disk": False}, "at most 128 elements"),
+          "disk": False}, "at most 64 elements"),
         ({"class": "GroupCNN", "group": {"class": "S", "n": 4}, "channels": 2, "width": 2, "depth": 2, "kernel": 3,
           "disk": False}, "GroupCNN needs a finite group"),
         ({"class": "GroupCNN", "group": {"class": "C", "n": 4}, "channels": 2, "width": 2, "depth": 2, "kernel": 4,
@@ -279,6 +280,28 @@ def test_a_network_of_another_group(saved: Path, frame: Any, told: str) -> None:
     changed(saved, "frame.energy", frame)
     with pytest.raises(SymmetryError, match=told):
         load(saved)
+
+
+def test_the_largest_network_of_a_small_file_takes_little_memory(saved: Path) -> None:
+    options = {"channels": 4096, "vectors": 1024, "width": 2, "depth": 64, "reflections": False, "resolution": None}
+    changed(saved, "frame", {"class": "Oriented", "network": None, "resolution": None, "scale": 1.0})
+    for orders, kernel, told in ((16, 15, "frame.network.orders"), (8, 31, "frame.network.kernel"), (8, 15, "differ")):
+        changed(saved, "frame.network", {"class": "Steerable", "orders": orders, "kernel": kernel, **options})
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        with pytest.raises(SymmetryError, match=told):
+            load(saved)
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150_000
+
+
+def test_a_stop_while_files_are_written_leaves_nothing_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(weights: Any, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("canonize.integrations.safetensors.save_file", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        save(symmetrize(MODEL, CLAIM, Best(Scorer(2))), tmp_path)
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from canonize.adapt.log import FitLog
 from canonize.adapt.loop import adapt
 from canonize.adapt.settings import check_symmetrized
 from canonize.errors import refuse
-from canonize.frames.base import draws
+from canonize.frames.base import Coset, draws
 from canonize.frames.check import check_is_frame
 from canonize.symmetrize import Symmetrized
 from canonize.symmetry import arguments
@@ -99,7 +99,11 @@ def _upright(symmetry: Any, value: Any, teacher: Any, share: float, generator: t
         some = torch.arange(start, min(start + _PIECE, batch))
         poses = teacher(symmetry, take(symmetry.inputs, value, some), **draws(teacher, generator))
         elements.append(at(poses.elements, 0))
-        margins.append(torch.ones(len(some)) if poses.margin is None else poses.margin.cpu())
+        margin = torch.ones(len(some)) if poses.margin is None else poses.margin.cpu().clone()
+        if isinstance(poses.stabilizer, Coset):
+            # Such as blank images: all poses are the same, so that nothing is learned from them. They come last.
+            margin[poses.stabilizer.samples.cpu()] = -1.0
+        margins.append(margin)
     surest = torch.cat(margins).argsort(descending=True, stable=True)[: max(1, round(share * batch))].sort().values
     joined = _joined(elements)
     g = at(joined, surest.to(tensors(joined)[0].device))

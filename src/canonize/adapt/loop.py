@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from canonize.adapt import identity
 from canonize.adapt.bar import bar
 from canonize.adapt.batches import Unpack, source
 from canonize.adapt.log import FitLog
@@ -75,7 +76,8 @@ def adapt(
         figure: `symmetrized -> number`, larger is better, instead of an audit of `validation`.
         patience: stop after so many epochs without a better figure.
         checkpoint: a file that is written before the first epoch and after each. Where it exists, the run goes on from it
-            and ends with the same numbers as one that was never interrupted.
+            and ends with the same numbers as one that was never interrupted. It is refused where settings, the claim, options
+            of the frame, names and options of functions, or samples of data in memory differ; `patience` may.
         unpack: `batch -> (inputs, targets)` for a loader of another form.
         generator: the run's seed is drawn from it; 0 where None. A loader that shuffles by itself does so from torch's
             global generator, which is lent to it with this seed and put back.
@@ -122,7 +124,11 @@ def adapt(
                     fix="validation=held_out_images",
                 )
         seed = 0 if generator is None else int(torch.randint(2**40, (), generator=generator, device=generator.device))
-        run = Run(symmetrized, batches, loss, settings, augment, seed)
+        judging = {
+            "figure": identity.told(metric if figure is None else figure),
+            "validation": identity.validation(symmetrized.symmetry, validation),
+        }
+        run = Run(symmetrized, batches, loss, settings, augment, seed, judging)
         judge = figure_of(symmetrized, validation, metric, run.device, trained=model) if figure is None else figure
         if checkpoint is not None:
             run.resume(checkpoint)

@@ -103,10 +103,17 @@ def task_loss(
         A scalar.
 
     Raises:
-        SymmetryError: inputs that do not fit the claim.
+        SymmetryError: inputs that do not fit the claim, no targets.
 
     Source: Kaba et al., arXiv 2211.06489, section 4.
     """
+    if targets is None:
+        raise refuse(
+            "task_loss needs targets",
+            got="None",
+            expected="what the outputs are compared with, such as labels",
+            fix="adapt(..., targets=labels), a loader of pairs (inputs, labels), or prior_loss, which needs none",
+        )
     symmetry = symmetrized.symmetry
     value, _ = to_tensors(arguments(symmetry, inputs))
     h = None if turns is False else _drawn(symmetry.group if turns is None else turns, symmetry, value, generator)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import re
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -17,7 +16,9 @@ from torch import Tensor, nn
 
 from canonize._tree import describe, to_tensors
 from canonize.actions.trees import batch_of
+from canonize.adapt import identity
 from canonize.adapt.batches import Held, Loaded, on_device
+from canonize.adapt.damage import damage
 from canonize.adapt.log import Epoch, FitLog
 from canonize.adapt.settings import Settings
 from canonize.adapt.state import (
@@ -53,6 +54,7 @@ class Run:
         settings: Settings,
         augment: Callable[[Any, torch.Generator], Any] | None,
         seed: int,
+        judging: dict[str, Any],
     ) -> None:
         self.symmetrized = symmetrized
         self.batches = batches
@@ -76,6 +78,7 @@ class Run:
         self.rate = settings.rate
         self.best = 0
         self.kept: Weights | None = None
+        self._about = self._identity() | judging
 
     @property
     def goes_on(self) -> bool:
@@ -159,17 +162,16 @@ class Run:
     def _weights(self) -> Weights:
         return snapshot(self.subject) if self.averaged is None else copied(self.averaged.weights)
 
-    @property
-    def _about(self) -> dict[str, Any]:
+    def _identity(self) -> dict[str, Any]:
         """What a checkpoint must agree on with the run that goes on from it."""
         told = dataclasses.asdict(self.settings) | {"precision": str(self.settings.precision)}
         # Patience decides when to stop, not how to train: it may change.
         told.pop("patience")
         shapes = {name: list(parameter.shape) for name, parameter in self.parameters.items()}
-        # Where an object lives in memory differs from one process to the next.
-        claim = re.sub(" at 0x[0-9a-fA-F]+", "", repr(self.symmetrized.symmetry))
-        told |= {"loss": _name(self.loss), "claim": claim, "seed": self.seed}
-        return told | {"steps": self.steps, "samples": self.batches.samples, "weights": shapes}
+        told |= {"loss": identity.told(self.loss), "augment": identity.told(self.augment), "seed": self.seed}
+        told |= {"claim": identity.plain(self.symmetrized.symmetry), "frame": identity.options(self.symmetrized.frame)}
+        told |= {"steps": self.steps, "samples": self.batches.samples, "weights": shapes}
+        return told | {"data": identity.data(self.batches)}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all that the next epoch depends on.
@@ -202,6 +204,12 @@ class Run:
         if state is None:
             self.save(path)
             return
+        try:
+            wrong = damage(state, self)
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
+            raise unreadable(path, type(error).__name__) from None
+        if wrong is not None:
+            raise unreadable(path, wrong)
         own = snapshot(self.subject)
         try:
             self.subject.load_state_dict(state["subject"])
@@ -216,7 +224,7 @@ class Run:
             self.samples, self.best, self.kept = state["samples"], state["best"], state["kept"]
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             self.subject.load_state_dict(own)
-            raise unreadable(path, error) from None
+            raise unreadable(path, type(error).__name__) from None
 
     def finish(self) -> FitLog:
         """The best weights in place, everything in eval mode and without gradients, and the record."""
@@ -237,11 +245,3 @@ def _infinite(what: str, value: float, number: int) -> Exception:
         expected="a finite number",
         fix="lower rate=, look for NaN in the data, or train without precision=",
     )
-
-
-def _name(function: Any) -> str:
-    """A function in words that are the same in every process; of a `functools.partial` also what it sets."""
-    inner = getattr(function, "func", None)
-    if inner is not None:
-        return f"{_name(inner)} with {sorted(function.keywords)}"
-    return str(getattr(function, "__qualname__", type(function).__qualname__))

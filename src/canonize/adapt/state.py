@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from canonize.adapt.identity import agrees
 from canonize.errors import SymmetryError, refuse
 from canonize.symmetrize import Symmetrized
 
@@ -161,6 +162,9 @@ def save(path: Path, state: dict[str, Any]) -> None:
             expected="a file in a folder that can be written to",
             fix="choose another place with checkpoint=",
         ) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def load(path: str | os.PathLike[str], run: dict[str, Any]) -> dict[str, Any] | None:
@@ -175,10 +179,10 @@ def load(path: str | os.PathLike[str], run: dict[str, Any]) -> dict[str, Any] | 
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise unreadable(path, error) from None
+        raise unreadable(path, type(error).__name__) from None
     if not isinstance(state, dict) or not isinstance(state.get("run"), dict):
         raise unreadable(path)
-    differing = sorted(name for name in run if state["run"].get(name) != run[name])
+    differing = sorted(name for name in run if not agrees(state["run"].get(name), run[name]))
     if differing:
         raise refuse(
             "the checkpoint is of another run",
@@ -192,12 +196,12 @@ def load(path: str | os.PathLike[str], run: dict[str, Any]) -> dict[str, Any] | 
     return found
 
 
-def unreadable(path: str | os.PathLike[str], error: Exception | None = None) -> SymmetryError:
+def unreadable(path: str | os.PathLike[str], what: str | None = None) -> SymmetryError:
     """What to raise for a file that is no checkpoint."""
     path = Path(path)
     return refuse(
         "adapt cannot read its checkpoint",
-        got=path.name if error is None else f"{path.name}: {type(error).__name__}",
+        got=path.name if what is None else f"{path.name}: {what}",
         expected="a file that adapt wrote",
         fix=_way_out(path),
     )

@@ -31,7 +31,7 @@ def figure_of(
     """
     if validation is None:
         return None
-    inputs, targets = _parts(symmetrized.symmetry, validation)
+    inputs, targets = halves(symmetrized.symmetry, validation)
     inputs = on_device(inputs, device)
     if targets is None and trained:
         raise refuse(
@@ -53,7 +53,8 @@ def figure_of(
     return figure
 
 
-def _parts(symmetry: Symmetry, validation: Any) -> tuple[Any, Any]:
+def halves(symmetry: Symmetry, validation: Any) -> tuple[Any, Any]:
+    """Inputs and targets of a validation; None for targets where it has none."""
     pair = isinstance(validation, tuple) and len(validation) == 2 and not hasattr(validation, "_fields")
     if pair and (not isinstance(symmetry.inputs, tuple) or isinstance(validation[0], tuple)):
         return validation[0], validation[1]

@@ -47,7 +47,7 @@ from canonize.symmetry import Symmetry
 
 Tell = Callable[[str, int, int], None]
 FEWEST = 8
-"""Images below which there is nothing to learn from and to measure with."""
+"""Images below which there is nothing to learn from and to measure with; held-out ones below which no epoch is chosen."""
 
 
 def adapt_command(
@@ -68,7 +68,9 @@ def adapt_command(
         int, typer.Option(min=1, max=16_384, help="Longer side in pixels at which poses are scored.")
     ] = 32,
     rate: Annotated[float, typer.Option(min=1e-9, max=10.0, help="Largest learning rate.")] = 3e-3,
-    held_out: Annotated[float, typer.Option(min=0.01, max=0.9, help="Share of the images to measure with.")] = 0.2,
+    held_out: Annotated[
+        float, typer.Option(min=0.01, max=0.9, help="Share of the images to choose the epoch and to measure with.")
+    ] = 0.2,
     batch_size: Annotated[int, typer.Option(min=1, help="Images in one call.")] = 64,
     checkpoint: Annotated[
         Path | None,
@@ -107,14 +109,16 @@ def adapt_command(
             std=words.numbers(std, option="--std", positive=True),
             report=lambda done, of: tell("reading images", done, of),
         )
-        train, held = _split(_images(read.inputs), held_out, seed)
+        train, choose, held = _split(_images(read.inputs), held_out, seed)
         upright = read.inputs[held]
-        # Without labels the model's own answers to upright images are what turned ones should give.
-        labels, metric = (
-            (read.targets[held], accuracy)
-            if targets and read.targets is not None
-            else own_answers(loaded, claim, upright)
-        )
+
+        def answers(some: Tensor) -> tuple[Tensor, Any]:
+            # Without labels the model's own answers to upright images are what turned ones should give.
+            if targets and read.targets is not None:
+                return read.targets[some], accuracy
+            return own_answers(loaded, claim, read.inputs[some])
+
+        labels, metric = answers(held)
         name = Path(model).name if Path(model).is_file() else model
 
         def measured(what: str, each: Any) -> Audit:
@@ -142,14 +146,15 @@ def adapt_command(
                 epochs=epochs,
                 batch_size=batch_size,
                 rate=rate,
-                validation=(upright, labels),
-                metric=metric,
+                validation=(read.inputs[choose], answers(choose)[0]) if len(choose) else None,
+                metric=metric if len(choose) else None,
                 checkpoint=goes_on,
                 generator=draw,
                 progress=lambda done, of: tell("training", done, of),
             )
         except KeyboardInterrupt:
-            err.print(f"Stopped. The same command goes on from {goes_on}", highlight=False, soft_wrap=True)
+            line = f"Stopped. The same command goes on from {goes_on}"
+            err.print(line, markup=False, highlight=False, soft_wrap=True)
             raise
         paths = files.save(mended, folder)
         after = measured(f"{name} behind Best", mended)
@@ -158,8 +163,9 @@ def adapt_command(
     with told(debug):
         publish([before, after], folder if place is None else place, elements=False)
         for path in paths:
-            out.print(f"wrote {path}", highlight=False, soft_wrap=True)
-        out.print(f"\n{_story(log.best, mended, folder)}", markup=False, highlight=False, soft_wrap=True)
+            out.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+        story = _story(log.best, mended, folder, len(choose), len(held))
+        out.print(f"\n{story}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _resampled(group: Any) -> bool:
@@ -190,11 +196,16 @@ def _images(inputs: Any) -> Tensor:
     )
 
 
-def _split(images: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Which images to train on and which to measure with, drawn from the seed."""
+def _split(images: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Which images to train on, to choose the epoch by, and to measure with, drawn from the seed.
+
+    The figure that is reported would be too high on the images by which the epoch was chosen. Where few are held out, no
+    epoch is chosen.
+    """
     count = min(max(2, round(len(images) * share)), len(images) - 2)
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
-    return order[count:].sort().values, order[:count].sort().values
+    chosen = count // 2 if count >= FEWEST else 0
+    return order[count:].sort().values, order[:chosen].sort().values, order[chosen:count].sort().values
 
 
 def _named(metric: Callable[[Any, Tensor], Tensor], *, own: bool) -> Callable[[Any, Tensor], Tensor]:
@@ -204,9 +215,15 @@ def _named(metric: Callable[[Any, Tensor], Tensor], *, own: bool) -> Callable[[A
     return agreement if own else metric
 
 
-def _story(best: int, mended: Symmetrized, folder: Path) -> str:
+def _story(best: int, mended: Symmetrized, folder: Path, choose: int, held: int) -> str:
     numbers = sum(parameter.numel() for parameter in mended.frame.parameters())
+    chosen = (
+        f"{choose} held-out images chose the epoch, {held} others were measured."
+        if choose
+        else f"{held} held-out images were measured, too few to choose the epoch by some: it is the last."
+    )
     return (
+        f"{chosen}\n"
         f"The frame of epoch {best} is kept, {numbers:,} numbers; the model is as it was. In Python:\n\n"
         "    from canonize import symmetrize\n"
         "    from canonize.integrations.safetensors import load\n"

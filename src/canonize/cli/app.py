@@ -54,10 +54,11 @@ def demo(
         with progress() as tell:
             found = demonstration.run(seed=seed, step=tell)
         publish(found.audits, folder, elements=False)
-        out.print(f"\n{demonstration.story(found)}", highlight=False)
+        out.print(f"\n{demonstration.story(found)}", markup=False, highlight=False)
         out.print(f"\nTook {sum(found.seconds.values()):.0f} s.", highlight=False)
         for page in pages:
-            out.print(f"Open this in a browser:\n{page.resolve().as_uri()}", highlight=False, soft_wrap=True)
+            line = f"Open this in a browser:\n{page.resolve().as_uri()}"
+            out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 app.command(name="audit")(audit_command)

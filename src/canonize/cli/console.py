@@ -60,7 +60,7 @@ def told(debug: bool = False) -> Iterator[None]:
 @contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar for each step, on the error stream."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     bars = Progress(*columns, console=err, transient=not err.is_terminal)
     known: dict[str, Any] = {}
 
@@ -100,7 +100,7 @@ def publish(audits: Any, folder: Path | None, *, elements: bool) -> None:
             fix="choose another place with --report",
         ) from error
     for path in paths:
-        out.print(f"wrote {path}", highlight=False, soft_wrap=True)
+        out.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
 
 
 def show(text: str) -> None:

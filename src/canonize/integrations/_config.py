@@ -176,8 +176,8 @@ KINDS = {
                 "vectors": _whole(1, 1024),
                 "width": _WIDTH,
                 "depth": _DEPTH,
-                "orders": _whole(1, 16),
-                "kernel": _whole(3, 31),
+                "orders": _whole(1, 8),
+                "kernel": _whole(3, 15),
                 "reflections": _FLAG,
                 "resolution": _maybe(_PIXELS),
             },
@@ -196,7 +196,7 @@ KINDS = {
 # Their parts stand in a list or under names.
 _LISTS: dict[str, Any] = {"tuple": tuple, "Product": groups.Product, "Chain": actions.Chain}
 _NAMED: dict[str, Any] = {"dict": dict, "Keywords": Keywords, "Fields": actions.Fields}
-_LARGEST_ORDER = 128  # of the group of a GroupCNN: its table grows with the third power
+_LARGEST_ORDER = 64  # of the group of a GroupCNN: its table grows with the third power
 
 
 def encode(value: Any, path: str) -> Any:

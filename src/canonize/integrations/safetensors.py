@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +89,9 @@ def save(symmetrized: Symmetrized, folder: str | os.PathLike[str]) -> tuple[Path
             fix="symmetrized.frame.float(); look for what made it diverge where numbers are not finite",
         )
     folder = Path(folder)
+    partial = folder / f"{WEIGHTS}.partial", folder / f"{CONFIG}.partial"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f"{WEIGHTS}.partial", folder / f"{CONFIG}.partial"
         # Copies: tensors that share memory are not taken.
         save_file({name: value.clone() for name, value in weights.items()}, partial[0])
         partial[1].write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
@@ -102,6 +103,10 @@ def save(symmetrized: Symmetrized, folder: str | os.PathLike[str]) -> tuple[Path
             expected="a folder that can be written to",
             fix="choose another place",
         ) from error
+    finally:
+        for path in partial:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def load(folder: str | os.PathLike[str]) -> tuple[Symmetry, nn.Module]:
@@ -162,10 +167,11 @@ def _config(path: Path) -> dict[str, Any]:
     names = {"format", "format_version", "canonize", "symmetry", "frame", "dtype"}
     if not isinstance(told, dict) or told.get("format") != FORMAT:
         raise bad(path.name, brief(told), f"an object with the format {FORMAT!r}")
-    if told.get("format_version") != FORMAT_VERSION:
+    version = told.get("format_version")
+    if isinstance(version, bool) or version != FORMAT_VERSION:
         raise refuse(
             "this canonizer was saved in another format",
-            got=f"format_version {brief(told.get('format_version'))}, by canonize {brief(told.get('canonize'))}",
+            got=f"format_version {brief(version)}, by canonize {brief(told.get('canonize'))}",
             expected=f"{FORMAT_VERSION}, which canonize {__version__} reads",
             fix="install the canonize that wrote it, or save it again",
         )
