@@ -388,3 +388,9 @@ def test_random_damage_is_refused_or_harmless(
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000
     finally:
         path.write_bytes(whole)
+
+
+def test_both_files_can_be_read_by_the_same_people(tmp_path):
+    claim = Symmetry(C(4), Image(), Scalar())
+    weights, config = save(symmetrize(torch.nn.Flatten(), claim, Best(Scorer(1, width=2, depth=1))), tmp_path)
+    assert weights.stat().st_mode == config.stat().st_mode

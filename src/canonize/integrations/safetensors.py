@@ -95,6 +95,8 @@ def save(symmetrized: Symmetrized, folder: str | os.PathLike[str]) -> tuple[Path
         # Copies: tensors that share memory are not taken.
         save_file({name: value.clone() for name, value in weights.items()}, partial[0])
         partial[1].write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+        # The library writes files that only their owner may read.
+        partial[0].chmod(partial[1].stat().st_mode)
         return partial[0].replace(folder / WEIGHTS), partial[1].replace(folder / CONFIG)
     except (OSError, SafetensorError) as error:
         raise refuse(
