@@ -44,7 +44,7 @@ def test_with_the_disk_empty_corners_tell_little(n):
     """What is bright up to the edge shows by its corners that it was resampled, but not through the disk."""
     x = 3 + smooth(4, 1)
     x = x.mean((-2, -1), keepdim=True).expand_as(x).contiguous()
-    poses = Image()(C(n).elements(dtype=torch.float64)[1:2].expand(4, 2, 2), x)
+    poses = Image(padding="zeros")(C(n).elements(dtype=torch.float64)[1:2].expand(4, 2, 2), x)
     net, blind = awake(Scorer(1).double()), awake(Scorer(1, disk=True).double())
     assert (blind(poses) - blind(x)).abs().max() < 0.1 * (net(poses) - net(x)).abs().max()
 

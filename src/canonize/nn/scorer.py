@@ -28,7 +28,7 @@ class Scorer(nn.Module):
         width: channels of the first block; later blocks have twice and four times as many.
         depth: residual blocks.
         disk: look only at the disk inscribed in the grid, with a soft edge. Needed where poses are resampled, as for C(8):
-            their empty corners would give the pose away.
+            what stands in their corners would give the pose away.
         generator: draws the initial weights; the global one where None.
 
     Values: images (batch, channels, height, width) of any size from 1 x 1, floating point, dimensionless; the weights are
