@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from _data import data_option, file_in
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -68,25 +68,12 @@ def digits(data: Path, *, seed: int) -> Digits:
 
 def needed(data: Path, name: str) -> Path:
     """The path of a file of the folder `mnist`; ends the program where it is missing and says where to get it."""
-    path = data / "mnist" / name
-    if not path.is_file():
-        raise SystemExit(
-            f"missing: {path}\n  what it is: {SOURCES[name]}\n  name the folder that holds mnist/ with --data PATH, "
-            "or in the environment variable CANONIZE_DATA"
-        )
-    return path
+    return file_in(data, "mnist", name, SOURCES)
 
 
 def add_data_option(parser: argparse.ArgumentParser) -> None:
-    """The option --data PATH, by default what the environment variable CANONIZE_DATA says."""
-    default = os.environ.get("CANONIZE_DATA")
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=Path(default) if default else Path("data"),
-        metavar="PATH",
-        help="folder that holds mnist/ (default: $CANONIZE_DATA, or ./data)",
-    )
+    """The option --data PATH: the folder that holds `mnist`."""
+    data_option(parser, "mnist")
 
 
 def _read(data: Path, name: str) -> bytes:

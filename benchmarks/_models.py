@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import io
 import itertools
-import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from _data import data_option, file_in
 from PIL import Image as Picture
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -126,22 +126,9 @@ def _cifar10(data: Path, archive_name: str) -> tuple[Tensor, Tensor]:
 
 def needed(data: Path, name: str) -> Path:
     """The path of a file of the folder `cifar10`; ends the program where it is missing and says where to get it."""
-    path = data / "cifar10" / name
-    if not path.is_file():
-        raise SystemExit(
-            f"missing: {path}\n  what it is: {SOURCES[name]}\n  name the folder that holds cifar10/ with --data PATH, "
-            "or in the environment variable CANONIZE_DATA"
-        )
-    return path
+    return file_in(data, "cifar10", name, SOURCES)
 
 
 def add_data_option(parser: argparse.ArgumentParser) -> None:
-    """The option --data PATH, by default what the environment variable CANONIZE_DATA says."""
-    default = os.environ.get("CANONIZE_DATA")
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=Path(default) if default else Path("data"),
-        metavar="PATH",
-        help="folder that holds cifar10/ (default: $CANONIZE_DATA, or ./data)",
-    )
+    """The option --data PATH: the folder that holds `cifar10`."""
+    data_option(parser, "cifar10")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from _data import data_option, file_in
 from PIL import Image as Picture
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -135,25 +135,12 @@ def eyes(data: Path) -> list[Eye]:
 
 def needed(data: Path, name: str) -> Path:
     """The path of a file of the folder `drive_retina`; ends the program where it is missing and says where to get it."""
-    path = data / "drive_retina" / name
-    if not path.is_file():
-        raise SystemExit(
-            f"missing: {path}\n  what it is: {SOURCES[name]}\n  name the folder that holds drive_retina/ with --data PATH, "
-            "or in the environment variable CANONIZE_DATA"
-        )
-    return path
+    return file_in(data, "drive_retina", name, SOURCES)
 
 
 def add_data_option(parser: argparse.ArgumentParser) -> None:
-    """The option --data PATH, by default what the environment variable CANONIZE_DATA says."""
-    default = os.environ.get("CANONIZE_DATA")
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=Path(default) if default else Path("data"),
-        metavar="PATH",
-        help="folder that holds drive_retina/ (default: $CANONIZE_DATA, or ./data)",
-    )
+    """The option --data PATH: the folder that holds `drive_retina`."""
+    data_option(parser, "drive_retina")
 
 
 def _eye(path: Path, vessels: np.ndarray, seen: np.ndarray) -> Eye:
