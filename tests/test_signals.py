@@ -153,3 +153,12 @@ def test_scale_and_shifts_together() -> None:
 def test_refusals(make: Any, words: str) -> None:
     with pytest.raises(SymmetryError, match=words):
         make()
+
+
+def test_a_measure_that_changes_its_input_harms_nobody() -> None:
+    x = torch.randn(3, 2, N)
+    kept = x.clone()
+    symmetrize(
+        net(torch.float32), Symmetry(Scaling(), Homogeneous(), Scalar()), Sized(lambda x: x.abs_().amax((1, 2)))
+    )(x)
+    assert torch.equal(x, kept)

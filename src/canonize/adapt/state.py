@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from canonize.adapt.identity import agrees
+from canonize.adapt.modes import in_eval
 from canonize.errors import SymmetryError, refuse
 from canonize.symmetrize import Symmetrized
 
@@ -130,17 +131,15 @@ class Averaged:
 @contextmanager
 def wearing(module: nn.Module, weights: Weights | None) -> Iterator[None]:
     """`module` in eval mode with these weights inside the block, and with its own after it."""
-    own, modes = snapshot(module) if weights is not None else None, [(m, m.training) for m in module.modules()]
-    if weights is not None:
-        module.load_state_dict(weights)
-    module.eval()
-    try:
-        yield
-    finally:
-        if own is not None:
-            module.load_state_dict(own)
-        for part, mode in modes:
-            part.training = mode
+    own = snapshot(module) if weights is not None else None
+    with in_eval(module):
+        if weights is not None:
+            module.load_state_dict(weights)
+        try:
+            yield
+        finally:
+            if own is not None:
+                module.load_state_dict(own)
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from canonize._tree import describe, tensors, to_arrays, to_tensors
 from canonize.actions import Scalar
 from canonize.actions.trees import batch_of, take
 from canonize.adapt.batches import on_device
+from canonize.adapt.modes import in_eval
 from canonize.audit import accuracy, audit
 from canonize.errors import SymmetryError, refuse
 from canonize.symmetrize import Symmetrized
@@ -73,21 +74,15 @@ def own_answers(model: Any, symmetry: Symmetry, inputs: Any) -> tuple[Tensor, Ca
     """
     value, arrays = to_tensors(arguments(symmetry, inputs))
     count = batch_of(symmetry.inputs, value)[0]
-    modes = [(part, part.training) for part in model.modules()] if isinstance(model, torch.nn.Module) else []
-    if modes:
-        model.eval()
     found: list[Tensor] = []
     classes = False
-    try:
+    with in_eval(model):
         for start in range(0, count, _PIECE):
             some = torch.arange(start, min(start + _PIECE, count))
             piece = take(symmetry.inputs, value, some)
             output, _ = to_tensors(call(model, symmetry, to_arrays(piece) if arrays else piece))
             classes = isinstance(symmetry.outputs, Scalar) and isinstance(output, Tensor) and _are_logits(output)
             found.append(output.argmax(1) if classes else _flat(output, len(some)))
-    finally:
-        for part, mode in modes:
-            part.training = mode
     return torch.cat(found), accuracy if classes else closeness
 
 

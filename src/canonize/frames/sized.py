@@ -9,7 +9,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from canonize._tree import brief, describe, tensors
+from canonize._tree import brief, describe, own, tensors
 from canonize.actions.trees import batch_of
 from canonize.errors import refuse
 from canonize.frames.base import Poses
@@ -50,7 +50,7 @@ class Sized:
                 fix="Symmetry(Scaling(), inputs=Homogeneous(), outputs=Scalar())",
             )
         batch, dtype, device = batch_of(symmetry.inputs, inputs)
-        size = _size(inputs) if self.measure is None else call(self.measure, symmetry, inputs)
+        size = _size(inputs) if self.measure is None else call(self.measure, symmetry, own(inputs, inputs))
         if not isinstance(size, Tensor) or size.shape != (batch,):
             raise refuse(
                 "Sized: the measure must be one number for each sample",

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from canonize._tree import describe
 from canonize.actions import Image, Scalar
+from canonize.adapt.modes import in_eval
 from canonize.errors import refuse
 from canonize.symmetry import Symmetry
 
@@ -143,14 +144,8 @@ def _config(model: nn.Module) -> dict[str, Any]:
 
 def _tried(model: nn.Module, images: Tensor) -> Any:
     """What the model returns in eval mode; its modes are as before afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()
-        with torch.no_grad():
-            return model(images)
-    finally:
-        for module, training in modes:
-            module.training = training
+    with in_eval(model), torch.no_grad():
+        return model(images)
 
 
 def _outputs(part: Any) -> Any:

@@ -12,6 +12,7 @@ from torchvision.models import WeightsEnum  # type: ignore[import-not-found, imp
 
 from canonize._tree import describe
 from canonize.actions import Image, Scalar
+from canonize.adapt.modes import in_eval
 from canonize.errors import refuse
 from canonize.symmetry import Symmetry
 
@@ -126,14 +127,8 @@ class Pixels:
 
 def _tried(model: nn.Module, images: Tensor) -> Any:
     """What the model returns in eval mode; its modes are as before afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()
-        with torch.no_grad():
-            return model(images)
-    finally:
-        for module, training in modes:
-            module.training = training
+    with in_eval(model), torch.no_grad():
+        return model(images)
 
 
 def _outputs(part: Any) -> Any:

@@ -15,6 +15,7 @@ from canonize._tree import brief, describe
 from canonize.actions import Image, Mask, Scalar
 from canonize.actions.base import fit, floating, matrix_of
 from canonize.actions.grid import downward, lossless_on
+from canonize.adapt.modes import in_eval
 from canonize.errors import refuse
 from canonize.symmetry import Keywords, Symmetry
 
@@ -304,14 +305,8 @@ def _input(name: str, value: Any) -> Any:
 
 def _tried(model: nn.Module, example: dict[str, Any]) -> Any:
     """What the model returns in eval mode; its modes are as before afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()
-        with torch.no_grad():
-            return model(**example)
-    finally:
-        for module, training in modes:
-            module.training = training
+    with in_eval(model), torch.no_grad():
+        return model(**example)
 
 
 class _Place:
