@@ -26,7 +26,9 @@ from canonize import (
     O,
     Octahedral,
     Pairs,
+    Planar,
     Point,
+    Polar,
     Product,
     Rows,
     S,
@@ -88,6 +90,8 @@ INFINITE = [
 ]
 GROUPS = [*FINITE, *INFINITE]
 PLANE = [g for g in (*FINITE, SO(2), O(2)) if getattr(g, "dim", None) == 2 and g not in (hexagonal(), skewed())]
+# Groups of the plane, which also turn three-dimensional values about an axis.
+UPRIGHT = [*(g for g in PLANE if g not in (C(2), C(7), C(8))), Translation(2), SE(2), E(2)]
 SPACE = [Octahedral(), Octahedral(reflections=True), Icosahedral(), SO(3)]
 
 
@@ -169,7 +173,7 @@ def vector_and_scalar(dtype):
     return draw(3, 4, 2, dtype=dtype), draw(3, dtype=dtype)
 
 
-RAGGED = Fields(pos=Rows(Point()), batch=Index())
+RAGGED = Fields(pos=Rows(Point()), batch=Index(loose=True))
 GRID_DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.bool, torch.uint8]
 LOSSLESS_PLANE = [C(1), C(2), C(4), D(1), D(4)]
 
@@ -190,6 +194,14 @@ CASES = [
     *((Volume(), g, values(3, 2, 4, 4, 4)) for g in SPACE),
     *((Volume(), g, values(3, 5, 5, 5)) for g in SPACE[:2]),
     *((a, g, values(3, 4, g.dim)) for g in GROUPS if hasattr(g, "dim") for a in (Vector(), Point())),
+    *((Vector(axis=-2), g, values(3, g.dim, 4)) for g in GROUPS if hasattr(g, "dim")),
+    (Vector(axis=-3), O(3), values(3, 2, 3, 4, 5)),
+    *((Planar(a), g, values(3, 4, 3)) for g in UPRIGHT for a in (Vector(), Point())),
+    *((Planar(a, axis), g, values(3, 3, 3)) for g in (D(3), E(2)) for axis in (0, 1)
+      for a in (Point(), Vector(axis=-2), Tensor(2), Tensor(1, odd=True))),
+    *((Planar(Volume(), axis), g, values(3, 5, 5, 5)) for g in (C(4), D(4)) for axis in (0, 1, 2)),
+    (Planar(Volume()), C(3), values(3, 5, 5, 5)),
+    (Fields(pos=Rows(Planar(Point())), batch=Index(loose=True)), E(2), ragged),
     *((Tensor(2), g, values(3, g.dim, g.dim)) for g in (*FINITE, *INFINITE) if hasattr(g, "dim")),
     *((Tensor(r, odd=True), g, values(3, *(3,) * r)) for r in (0, 1, 3) for g in (O(3), E(3))),
     *((Scalar(), g, values(3, 4)) for g in GROUPS),
@@ -198,7 +210,7 @@ CASES = [
     (Chain(Factor(0, Nodes()), Factor(1, Point())), Product(S(4), O(3)), values(3, 4, 3)),
     (Factor(0, Image()), Product(C(4), D(3)), values(3, 2, 6, 6)),
     (Factor(-1, Image(padding="border")), Product(C(4), D(3)), values(3, 2, 6, 6)),
-    (Fields(pos=Rows(Point()), batch=Index()), E(3), ragged),
+    (RAGGED, E(3), ragged),
     (Fields(pos=Point(), charge=Scalar()), SE(3), lambda dtype: Cloud(draw(3, 4, 3, dtype=dtype), draw(3, 4, dtype=dtype))),
     (Fields(pos=Vector()), O(3), lambda dtype: {"pos": draw(3, 4, 3, dtype=dtype), "other": "kept"}),
     ((Vector(), None), SO(3), lambda dtype: Pair(draw(3, 3, dtype=dtype), draw(2, dtype=dtype))),
@@ -253,6 +265,32 @@ def two_with_ties(dtype):
     return with_ties(dtype), with_ties(dtype)[..., 0].round()
 
 
+def strains(d, *, reflected=False):
+    """Deformations: at random, none, two equal stretches, almost flat; one that turns space inside out where `reflected`."""
+
+    def made(dtype):
+        x = torch.eye(d, dtype=dtype) + 0.4 * draw(5, d, d, dtype=dtype)
+        x[1], x[2] = torch.eye(d), 1e-3 * torch.diag(torch.linspace(2, 3, d).round())
+        x[3, :, 0] = x[3, :, 0] * 0.05
+        if reflected:
+            x[4, 0] *= -torch.linalg.det(x[4]).sign()
+        return x
+
+    return made
+
+
+def crystals(dtype):
+    """Cells with their vectors as rows, and six atoms in each."""
+    return {"cell": 3 * torch.eye(3, dtype=dtype) + draw(4, 3, 3, dtype=dtype), "pos": draw(4, 6, 3, dtype=dtype)}
+
+
+def slabs(dtype):
+    """As `crystals`; the third vector of a cell is upright."""
+    made = crystals(dtype)
+    made["cell"] = made["cell"] * torch.tensor([[1.0, 1, 0], [1, 1, 0], [0, 0, 1]], dtype=dtype)
+    return made
+
+
 def images(dtype):
     """Random, constant, zero, mirror-symmetric, four-fold, of odd size."""
     x = draw(6, 2, 7, 7, dtype=dtype)
@@ -294,6 +332,18 @@ FRAMES = [
     ("Average-graph", Average(), Symmetry(S(4), Pairs(), Scalar()), values(3, 4, 4)),
     ("Sorted", Sorted(), Symmetry(S(5), Nodes(), Scalar()), with_ties),
     *((f"Sorted-{n}", Sorted(), Symmetry(S(n), Nodes(), Scalar()), values(3, n, 2)) for n in (0, 1)),
+    *(
+        (f"Polar-{g}", Polar(), Symmetry(g, Vector(axis=-2), Scalar()), strains(g.dim, reflected=isinstance(g, SO)))
+        for g in (SO(2), SO(3), SO(5), O(2), O(3))
+    ),
+    *(
+        (f"Polar-cell-{g}", Polar(of="cell"), Symmetry(g, Fields(cell=Vector(), pos=Point()), Scalar()), crystals)
+        for g in (SO(3), O(3))
+    ),
+    *(
+        (f"Polar-slab-{g}", Polar(of="cell"), Symmetry(g, Fields(cell=Planar(Vector()), pos=Planar(Point())), Scalar()), slabs)
+        for g in (SO(2), O(2))
+    ),
     ("Sorted-two", Sorted(), Symmetry(S(5), (Nodes(), Nodes()), Scalar()), two_with_ties),
 ]  # fmt: skip
 

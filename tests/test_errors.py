@@ -177,7 +177,7 @@ def test_actions(call, says):
 
 
 CLOUD = cz.Fields(pos=cz.Rows(cz.Point()), batch=cz.Index())
-POS, INDEX = draw(4, 3), torch.tensor([0, 1, 1, 0])
+POS, INDEX = draw(4, 3), torch.tensor([0, 0, 1, 1])
 TREES = {
     "no such field": (CLOUD, {"pos": POS}, "a field named 'batch' is declared"),
     "no such attribute": (cz.Fields(pos=cz.Point()), torch.rand(3), "a field named 'pos' is declared"),

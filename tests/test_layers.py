@@ -17,7 +17,7 @@ LAYERS = [
 # The front door stands above all that it shows; these three are never behind it.
 HIDDEN = {"report", "integrations", "cli"}
 HEAVY = ["matplotlib", "rich", "typer", "sklearn", "PIL", "jinja2", "onnxruntime", "onnx", "pandas", "scipy",
-         "transformers", "timm", "torchvision", "safetensors"]  # fmt: skip
+         "transformers", "timm", "torchvision", "safetensors", "torch_geometric"]  # fmt: skip
 
 
 def imported(source, package="canonize"):

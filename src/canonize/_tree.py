@@ -1,8 +1,8 @@
 """Trees of values and the trees of actions that mirror them: the only tree code of the library.
 
-A value is a tensor, a plain object, or a container of values: tuple, named tuple, list, dict, dataclass instance. A tree of
-actions mirrors it: the same containers with an action (or `None`) at each leaf, or a `Node`, which names parts of a dict,
-of a dataclass or of any object with attributes, and leaves the rest of it alone.
+A value is a tensor, a plain object, or a container of values: tuple, named tuple, list, dict, dataclass instance, a graph
+of PyG. A tree of actions mirrors it: the same containers with an action (or `None`) at each leaf, or a `Node`, which names
+parts of a dict, of a dataclass or of any object with attributes, and leaves the rest of it alone.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ def describe(value: Any) -> str:
         return f"{type(value).__name__} of {len(value)}"
     if isinstance(value, int | float | str | bool) or value is None:
         return repr(value)
+    if is_graph(value):
+        return f"{type(value).__name__} of PyG with fields {sorted(value.keys())}"
     return f"object of type {type(value).__name__}"
 
 
@@ -51,6 +53,8 @@ def children(value: Any) -> list[tuple[str, Any]] | None:
         return [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
     if isinstance(value, tuple | list):
         return [(str(position), child) for position, child in enumerate(value)]
+    if is_graph(value):
+        return [(name, value[name]) for name in sorted(value.keys())]
     return None
 
 
@@ -64,6 +68,8 @@ def rebuild(value: Any, new: list[Any]) -> Any:
         return replace(value, dict(zip(names, new, strict=True)))
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*new)
+    if is_graph(value):
+        return replace(value, dict(zip(sorted(value.keys()), new, strict=True)))
     return type(value)(new)
 
 
@@ -105,15 +111,23 @@ def get(value: Any, name: str, path: str) -> Any:
         if name in value:
             return value[name]
         known = sorted(map(str, value))
+    elif is_graph(value):
+        # An attribute of a graph may be None because it has no such field.
+        if name in value:
+            return value[name]
+        known = []
     else:
         if hasattr(value, name):
             return getattr(value, name)
         known = sorted(vars(value)) if hasattr(value, "__dict__") else []
+    lone = is_graph(value) and name in ("batch", "ptr")
     raise refuse(
         f"a field named {name!r} is declared, but the value{path and ' at ' + path} does not have it",
         got=f"{describe(value)}{f', which has {known}' if known else ''}",
         expected=f"a value with the field {name!r}",
-        fix=f"correct the name in Fields({name}=...), or leave it out",
+        fix="Batch.from_data_list([graph]) makes a batch of one"
+        if lone
+        else f"correct the name in Fields({name}=...), or leave it out",
     )
 
 
@@ -131,7 +145,29 @@ def replace(value: Any, new: Mapping[str, Any]) -> Any:
     for name, part in new.items():
         # A frozen dataclass refuses setattr; the copy is ours alone, so it is filled before anyone else sees it.
         object.__setattr__(other, name, part) if dataclasses.is_dataclass(other) else setattr(other, name, part)
+    if is_graph(value):
+        _forget_graphs(value, other, new)
     return other
+
+
+def _forget_graphs(value: Any, other: Any, new: Mapping[str, Any]) -> None:
+    """Drop from the copy what a batch of PyG remembers of its graphs, where these are others now.
+
+    Where each graph begins is told by whole numbers (`ptr`, `batch`, `edge_index`): as long as these are the same, so is
+    that memory. Without it PyG counts graphs and nodes anew.
+    """
+    for name, part in new.items():
+        old = getattr(value, name, None)
+        if part is old or not isinstance(part, Tensor) or not isinstance(old, Tensor) or old.is_floating_point():
+            continue
+        if part.shape != old.shape or not torch.equal(part, old):
+            break
+    else:
+        return
+    for name in ("_num_graphs", "_slice_dict", "_inc_dict", "_num_nodes"):
+        vars(other._store).pop(name, None)
+    if "num_nodes" in value and "num_nodes" not in new:
+        del other.num_nodes
 
 
 def _like_mapping(value: Mapping[Any, Any], new: dict[Any, Any]) -> Any:
@@ -179,6 +215,30 @@ def walk(function: Callable[..., Any], spec: Any, *values: Any, path: str = "") 
         ]
         return rebuild(first, inner)
     return function(spec, *values, path=path)
+
+
+def matched(spec: Any, value: Any, path: str = "") -> Iterator[tuple[Any, Any, str]]:
+    """The leaves of a tree of actions with the parts of a value that they stand for and their paths; rebuilds nothing.
+
+    Raises:
+        SymmetryError: as `walk` does.
+    """
+    if isinstance(spec, Node):
+        for name, inner in spec.parts.items():
+            yield from matched(inner, get(value, name, path), f"{path}.{name}")
+    elif isinstance(spec, Mapping):
+        if not isinstance(value, Mapping):
+            raise _mismatch(spec, value, path)
+        _same_keys(spec, value, path)
+        for key in value:
+            yield from matched(spec[key], value[key], f"{path}.{key}")
+    elif isinstance(spec, tuple | list):
+        if not isinstance(value, tuple | list) or len(value) != len(spec):
+            raise _mismatch(spec, value, path)
+        for position, part in enumerate(spec):
+            yield from matched(part, value[position], f"{path}[{position}]")
+    else:
+        yield spec, value, path
 
 
 def unnamed(spec: Any, value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -275,6 +335,13 @@ def to_arrays(value: Any) -> Any:
 def is_array(leaf: Any) -> bool:
     """Whether a leaf is a NumPy array; does not import NumPy."""
     return any(kind.__module__ == "numpy" and kind.__name__ == "ndarray" for kind in type(leaf).__mro__)
+
+
+def is_graph(value: Any) -> bool:
+    """Whether a value is a `Data` or a `Batch` of PyG; does not import it."""
+    return any(
+        kind.__name__ == "Data" and kind.__module__ == "torch_geometric.data.data" for kind in type(value).__mro__
+    )
 
 
 def _same_keys(spec: Mapping[Any, Any], value: Mapping[Any, Any], path: str) -> None:

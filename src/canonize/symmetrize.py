@@ -18,15 +18,17 @@ from canonize._tree import (
     unnamed,
     walk,
 )
-from canonize.actions import Each, Index, Rows
-from canonize.actions.trees import at, batch_first, batch_of, move, repeat, row_index, rows_of, separable, take
+from canonize.actions import Each, Numbering, Rows
+from canonize.actions.rows import Layout, index_of, layout, rows_of
+from canonize.actions.trees import at, batch_first, batch_of, move, repeat, separable, take
 from canonize.errors import SymmetryError, refuse, within
 from canonize.frames import Poses, default_frame
 from canonize.frames.base import draws, flat, is_labels
 from canonize.frames.check import check_is_frame
 from canonize.symmetry import Symmetry, call, check_is_claim, check_is_model, collect
 
-_Add = Callable[[Tensor, bool], Tensor]
+_Add = Callable[[Tensor, "Tensor | None"], Tensor]
+"""Brings weighted outputs to the shape of the result; `None` or the sample of each entry of the result."""
 
 
 def symmetrize(model: Any, symmetry: Symmetry, frame: Any = None, *, chunk: int = 1) -> Symmetrized:
@@ -139,10 +141,10 @@ class Symmetrized(nn.Module):
     def _outputs(self, value: Any, poses: Poses, arrays: bool) -> Any:
         if poses.count > 1 and any(isinstance(action, Each) for action in spec_leaves(self.symmetry.outputs)):
             raise _several(self.symmetry.outputs, poses.count)
-        if _has_idle(poses.weights) and separable(self.symmetry.inputs, value):
+        if _has_idle(poses) and separable(self.symmetry.inputs, value):
             return self._in_use(value, poses, arrays)
         spec, batch = self.symmetry.inputs, poses.weights.shape[1]
-        index = row_index(spec, value)
+        index = layout(spec, value)
         total: Any = None
         for start in range(0, poses.count, self.chunk):
             part = slice(start, min(start + self.chunk, poses.count))
@@ -154,7 +156,7 @@ class Symmetrized(nn.Module):
                 return output
             weights = poses.weights[part].flatten()
 
-            def add(summand: Tensor, of_rows: bool, times: int = times) -> Tensor:
+            def add(summand: Tensor, owners: Tensor | None, times: int = times) -> Tensor:
                 return summand.reshape(times, summand.shape[0] // times, *summand.shape[1:]).sum(0)
 
             total = self._add(total, output, weights, index, rows, add)
@@ -163,7 +165,7 @@ class Symmetrized(nn.Module):
     def _in_use(self, value: Any, poses: Poses, arrays: bool) -> Any:
         """The weighted sum where some samples have fewer poses than others: only poses with a weight cost a model call."""
         spec, batch = self.symmetry.inputs, poses.weights.shape[1]
-        index = row_index(spec, value)
+        index = layout(spec, value)
         # The poses of a sample that have a weight come first, so that the first call holds the batch as it is.
         order = (poses.weights == 0).int().argsort(dim=0, stable=True)
         weights = poses.weights.gather(0, order)
@@ -175,29 +177,24 @@ class Symmetrized(nn.Module):
             whose = sample[part]
             copies = take(spec, value, whose, index=index)
             output, rows = self._turned(copies, at(elements, part), len(whose), poses, arrays)
-            of_samples = places = (whose, batch)
-            if index is not None:
-                # The whole batch keeps the order of its rows.
-                source = torch.arange(len(index)) if copies is value else rows_of(index, whose)[0]
-                places = (source, len(index))
+            entire = copies is value
 
-            def add(
-                summand: Tensor,
-                of_rows: bool,
-                places: tuple[Tensor, int] = places,
-                of_samples: tuple[Tensor, int] = of_samples,
-            ) -> Tensor:
-                place, count = places if of_rows else of_samples
+            def add(summand: Tensor, owners: Tensor | None, whose: Tensor = whose, entire: bool = entire) -> Tensor:
+                place, count = whose, batch
+                if owners is not None:
+                    # The whole batch keeps the order of its rows.
+                    count = len(owners)
+                    place = torch.arange(count, device=owners.device) if entire else rows_of(owners, whose)[0]
                 return summand.new_zeros(count, *summand.shape[1:]).index_add(0, place, summand)
 
             total = self._add(total, output, weights[pose[part], whose], index, rows, add)
         return walk(_narrow, self.symmetry.outputs, total, output)
 
-    def _turned(self, copies: Any, g: Any, count: int, poses: Poses, arrays: bool) -> tuple[Any, Tensor | None]:
-        """The model's outputs for copies seen from g, turned back; and the index of their rows."""
+    def _turned(self, copies: Any, g: Any, count: int, poses: Poses, arrays: bool) -> tuple[Any, Layout | None]:
+        """The model's outputs for copies seen from g, turned back; and which sample their rows belong to."""
         spec = self.symmetry.inputs
-        shown = move(spec, self.symmetry.group.inverse(g), copies)
-        rows = row_index(spec, copies)
+        rows = layout(spec, copies)
+        shown = move(spec, self.symmetry.group.inverse(g), copies, index=rows)
         output = self._call(own_unnamed(spec, own(shown, copies)), arrays)
         return self._returned(output, g, count, rows, poses), rows
 
@@ -205,42 +202,43 @@ class Symmetrized(nn.Module):
         output = call(self.model, self.symmetry, to_arrays(value) if arrays else value)
         return to_tensors(output)[0]
 
-    def _returned(self, output: Any, g: Any, batch: int, rows: Tensor | None, poses: Poses) -> Any:
+    def _returned(self, output: Any, g: Any, batch: int, rows: Layout | None, poses: Poses) -> Any:
         """The outputs turned back, after averaging over the elements that fix the canonical input."""
 
         def leaf(action: Any, part: Any, *, path: str) -> Any:
-            if action is None or isinstance(action, Index):
+            if action is None or isinstance(action, Numbering):
                 return part
             part = batch_first(action, part, path, rows, batch)
             if poses.stabilizer is None or isinstance(action, Each):
                 return part
-            inner, index = (action.action, rows) if isinstance(action, Rows) else (action, None)
-            return poses.stabilizer(inner, part, index)
+            inner = action.action if isinstance(action, Rows) else action
+            return poses.stabilizer(inner, part, index_of(action, rows))
 
         with within("the model's output, declared as outputs={!r}", self.symmetry.outputs):
             fixed = walk(leaf, self.symmetry.outputs, output)
             return move(self.symmetry.outputs, g, fixed, index=rows)
 
     def _add(
-        self, total: Any, output: Any, weights: Tensor, index: Tensor | None, rows: Tensor | None, add: _Add
+        self, total: Any, output: Any, weights: Tensor, index: Layout | None, rows: Layout | None, add: _Add
     ) -> Any:
-        """`total` with the weighted outputs added; `add(summand, of rows)` brings a summand to the shape of the result."""
+        """`total` with the weighted outputs added."""
 
         def leaf(action: Any, part: Any, *before: Any, path: str) -> Any:
-            if isinstance(action, Index):
-                return part if index is None else index.to(part.dtype)
+            if isinstance(action, Numbering):
+                known = None if index is None else index.numbers(action)
+                return part if known is None else known.to(part.dtype)
             if not isinstance(part, Tensor):
                 return before[0] if before else part
             if action is None or is_labels(action) or not (part.is_floating_point() or part.is_complex()):
                 raise _unaveraged(path, part, f"declared {action!r}")
-            of_rows = isinstance(action, Rows) and rows is not None
-            each = weights[rows] if of_rows else weights
+            owners = index_of(action, rows)
+            each = weights if owners is None else weights[owners]
             # Sums in float32 at least: in bfloat16 the weights alone would not add up to one.
             wide = torch.promote_types(part.dtype, torch.float32)
             each = each.to(wide).reshape(-1, *(1,) * (part.ndim - 1))
             # An answer of weight zero must not count, not even where it is infinite; its weight keeps its gradient.
             part = torch.where((each == 0) & ~part.isfinite(), 0, part)
-            summed = add(part.to(wide) * each, of_rows)
+            summed = add(part.to(wide) * each, index_of(action, index))
             return before[0] + summed if before else summed
 
         for path, part in unnamed(self.symmetry.outputs, output):
@@ -249,16 +247,21 @@ class Symmetrized(nn.Module):
         return walk(leaf, self.symmetry.outputs, output, *([] if total is None else [total]))
 
 
-def _has_idle(weights: Tensor) -> bool:
-    """Whether some weights are zero and nobody wants their gradient; on a GPU, where looking stalls it, False."""
-    if torch.compiler.is_compiling() or weights.device.type != "cpu" or weights.requires_grad or len(weights) == 1:
+def _has_idle(poses: Poses) -> bool:
+    """Whether some poses are none, or have weight zero and nobody wants its gradient.
+
+    On a GPU, where looking stalls it, only the former is looked for.
+    """
+    weights = poses.weights
+    wanted = weights.device.type != "cpu" or weights.requires_grad
+    if torch.compiler.is_compiling() or (wanted and not poses.sparse) or len(weights) == 1:
         return False
     return bool((weights == 0).any())
 
 
 def _narrow(action: Any, total: Any, output: Any, *, path: str) -> Any:
     """A sum in the dtype of the outputs."""
-    averaged = action is not None and not isinstance(action, Index) and isinstance(total, Tensor)
+    averaged = action is not None and not isinstance(action, Numbering) and isinstance(total, Tensor)
     return total.to(output.dtype) if averaged else total
 
 

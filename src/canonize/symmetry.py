@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from canonize._tree import Node, describe, spec_leaves
-from canonize.actions import Index, Rows
+from canonize.actions import Numbering, Rows
 from canonize.errors import refuse
 from canonize.groups.base import check_is_group
 
@@ -43,7 +43,7 @@ class Symmetry:
         check_is_group(self.group, "Symmetry")
         for side, tree in (("inputs", self.inputs), ("outputs", self.outputs)):
             for leaf in spec_leaves(tree):
-                if isinstance(leaf, type) or not (leaf is None or isinstance(leaf, Index | Rows) or callable(leaf)):
+                if isinstance(leaf, type) or not (leaf is None or isinstance(leaf, Numbering | Rows) or callable(leaf)):
                     raise refuse(
                         f"Symmetry: a leaf of {side} is no action",
                         got=f"the class {leaf.__name__}" if isinstance(leaf, type) else describe(leaf),

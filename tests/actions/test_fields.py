@@ -83,7 +83,7 @@ def test_fields_of_a_frozen_dataclass_that_the_constructor_does_not_take():
     assert moved.pos is POS
 
 
-SPEC = Fields(pos=Rows(Point()), batch=Index())
+SPEC = Fields(pos=Rows(Point()), batch=Index(loose=True))
 
 
 def test_rows_follow_their_sample_whatever_their_order():
@@ -107,7 +107,7 @@ def test_batch_sizes_of_rows(index, size):
 
 def test_trailing_samples_without_rows_are_told_by_another_field():
     value = {**ragged(torch.float64), "energy": draw(5)}
-    assert batch_of(Fields(pos=Rows(Point()), batch=Index(), energy=Scalar()), value)[0] == 5
+    assert batch_of(Fields(pos=Rows(Point()), batch=Index(loose=True), energy=Scalar()), value)[0] == 5
 
 
 def test_repeat_and_take_are_each_others_inverse_on_rows():

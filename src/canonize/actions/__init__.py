@@ -4,11 +4,12 @@ from canonize.actions.base import Action, lossless
 from canonize.actions.detections import Boxes, Keypoints
 from canonize.actions.disk import within_disk
 from canonize.actions.each import Each
-from canonize.actions.fields import Chain, Factor, Fields, Index, Rows
+from canonize.actions.fields import Chain, Edges, Factor, Fields, Index, Numbering, Offsets, Rows
 from canonize.actions.graphs import Nodes, Pairs
 from canonize.actions.homogeneous import Homogeneous
 from canonize.actions.images import Image, Mask, VectorImage, Volume
 from canonize.actions.linear import Point, Scalar, Tensor, Vector
+from canonize.actions.planar import Planar
 from canonize.actions.trees import lossless_tree, move
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Boxes",
     "Chain",
     "Each",
+    "Edges",
     "Factor",
     "Fields",
     "Homogeneous",
@@ -24,7 +26,10 @@ __all__ = [
     "Keypoints",
     "Mask",
     "Nodes",
+    "Numbering",
+    "Offsets",
     "Pairs",
+    "Planar",
     "Point",
     "Rows",
     "Scalar",

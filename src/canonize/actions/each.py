@@ -11,7 +11,7 @@ from torch import Tensor
 
 from canonize._tree import Listed, brief, describe, map_tensors, rebuild, spec_leaves, tensors, walk
 from canonize.actions.base import bitwise, lossless
-from canonize.actions.fields import Index, Rows
+from canonize.actions.fields import Numbering, Rows
 from canonize.errors import refuse
 from canonize.linalg import content_key
 
@@ -55,7 +55,7 @@ class Each(Listed):
 
     def __post_init__(self) -> None:
         for leaf in spec_leaves(self.entry):
-            if leaf is not None and (not callable(leaf) or isinstance(leaf, Rows | Index | Listed | type)):
+            if leaf is not None and (not callable(leaf) or isinstance(leaf, Rows | Numbering | Listed | type)):
                 raise refuse(
                     "Each is built from actions of one tensor",
                     got=f"the class {leaf.__name__}" if isinstance(leaf, type) else describe(leaf),

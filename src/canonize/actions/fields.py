@@ -52,15 +52,21 @@ class Fields(Node):
         return f"Fields({', '.join(f'{name}={action!r}' for name, action in self.parts.items())})"
 
 
+class Numbering:
+    """A leaf that declares how rows are numbered; its values are whole numbers, no action, and do not move."""
+
+
 @final
 @dataclass(frozen=True, repr=False)
 class Rows:
     """Rows of many samples in one tensor, (rows, ...): each row moves with the element of the sample that it belongs to.
 
-    The sample of each row is told by the field that is declared as `Index()`.
+    The sample of each row is told by the field that is declared as `Index()` or `Offsets()`.
 
     Args:
         action: how one row moves; the row axis takes the place of the batch.
+        edges: whether there is one entry for each edge of the field that is declared as `Edges()`, (edges, ...), in place
+            of one for each row; an edge belongs to the sample of its nodes.
 
     Raises:
         SymmetryError: what it wraps is not one action.
@@ -69,9 +75,10 @@ class Rows:
     __repr__ = brief
 
     action: Any
+    edges: bool = False
 
     def __post_init__(self) -> None:
-        if not callable(self.action) or isinstance(self.action, Rows | Node | Listed | type):
+        if not callable(self.action) or isinstance(self.action, Rows | Node | Listed | Numbering | type):
             raise refuse(
                 "Rows wraps one action",
                 got=repr(self.action),
@@ -81,9 +88,53 @@ class Rows:
 
 
 @final
+@dataclass(frozen=True, repr=False)
+class Index(Numbering):
+    """The integer tensor (rows,) that names the sample of each row of the `Rows` fields beside it; it does not move.
+
+    Samples are numbered from 0 and stand one behind the other. How many there are is told by another field, by `Offsets()`
+    or by anything that has one entry for each sample; without such a field it is the largest number and one, and then
+    each sample must have rows: one without would be nothing but a wrong number.
+
+    Args:
+        loose: whether rows may stand in any order and samples may be left out.
+
+    Raises:
+        SymmetryError: on use, no vector of whole numbers from 0; unless `loose`, rows that come back to a sample after
+            another one began, and samples without rows that no field tells of. The message names sample and row.
+    """
+
+    __repr__ = brief
+
+    loose: bool = False
+
+
+@final
 @dataclass(frozen=True)
-class Index:
-    """The integer tensor (rows,) that names the sample of each row of the `Rows` fields beside it; it does not move."""
+class Offsets(Numbering):
+    """The integer tensor (samples + 1,) with the place where the rows of each sample begin, and the end; it does not move.
+
+    It is what PyG calls `ptr`, and it tells how many samples there are: those without rows are counted too. Rows of a
+    sample stand one behind the other. The `Index()` beside it, which may be left out, has to say the same.
+
+    Raises:
+        SymmetryError: on use, no vector of whole numbers from 0 that never go down, or an index that says otherwise. The
+            message names the sample.
+    """
+
+
+@final
+@dataclass(frozen=True)
+class Edges(Numbering):
+    """The integer tensor (2, edges) with the places of the two rows that each edge joins; it does not move.
+
+    It is what PyG calls `edge_index`. Places are numbered anew where samples are taken out of a batch or repeated, so that
+    a model may be called on some of the samples, or on several poses of them at once. Edges stand in any order.
+
+    Raises:
+        SymmetryError: on use, no such tensor, an edge that joins two samples, or one whose row does not exist. The message
+            names the edge.
+    """
 
 
 @final
@@ -186,7 +237,7 @@ class Chain:
 
 
 def _inner(name: str, action: Any, fix: str) -> None:
-    if not callable(action) or isinstance(action, Rows | Node | Listed | type):
+    if not callable(action) or isinstance(action, Rows | Node | Listed | Numbering | type):
         raise refuse(
             f"{name} is built from actions of one tensor",
             got=f"the class {action.__name__}" if isinstance(action, type) else describe(action),

@@ -30,20 +30,38 @@ class Scalar:
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Vector:
     """A direction that turns and does not feel shifts: velocity, force, a normal, the rows of a crystal's cell.
 
-    Values: (*batch, ..., n), floating point, any unit; n is the dimension of the group. Under a `Rigid` motion only the
-    linear part acts.
+    Args:
+        axis: which axis holds the components, counted from the end. `Vector(axis=-2)` moves a matrix from the left,
+            F -> g F, as a deformation gradient and the first Piola-Kirchhoff stress move.
+
+    Values: (*batch, ..., n), floating point, any unit; n is the dimension of the group and stands at `axis`. Under a
+    `Rigid` motion only the linear part acts.
 
     Raises:
-        SymmetryError: a last axis that is not n, whole numbers, or elements without a matrix.
+        SymmetryError: an axis of another size than n, whole numbers, elements without a matrix, or an `axis` from the
+            front.
     """
+
+    __repr__ = brief
+
+    axis: int = -1
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.axis, int) or isinstance(self.axis, bool) or self.axis >= 0:
+            raise refuse(
+                "Vector counts its axis from the end",
+                got=repr(self.axis),
+                expected="a whole number below 0",
+                fix="Vector() for the last axis, Vector(axis=-2) for matrices that are moved from the left",
+            )
 
     def __call__(self, g: Any, x: Array) -> Array:
         """g x for each vector, of the shape of x."""
-        return along_axes(self, matrix_of(self, g), x, rank=1)
+        return along_axes(self, matrix_of(self, g), x, rank=1, last=self.axis)
 
     def bitwise(self, g: Any, x: Array) -> Array:
         """Whether each element is a signed permutation."""
@@ -112,19 +130,26 @@ def _moves_entries(matrix: Array) -> Array:
     return is_signed_permutation(matrix) & (matrix == matrix.round()).flatten(-2).all(-1)
 
 
-def along_axes(action: Any, matrix: Array, x: Array, *, rank: int) -> Array:
-    """Multiply each of the last `rank` axes of `x` by the matrices, (*batch, n, n); batch and middle axes are carried along."""
+def along_axes(action: Any, matrix: Array, x: Array, *, rank: int, last: int = -1) -> Array:
+    """Multiply `rank` neighbouring axes of `x`, of which the hindmost is `last` < 0, by the matrices, (*batch, n, n).
+
+    The batch in front of them and all other axes are carried along.
+    """
     n, batch = matrix.shape[-1], matrix.shape[:-2]
-    x = floating(action, fit(action, batch, x, rank, matrix.device))
-    if rank and any(size != n for size in x.shape[x.ndim - rank :]):
+    x = floating(action, fit(action, batch, x, rank - last - 1, matrix.device))
+    axes = range(x.ndim + last + 1 - rank, x.ndim + last + 1)
+    if any(x.shape[axis] != n for axis in axes):
+        sizes = tuple(x.shape[axis] for axis in axes)
+        where = "the last axis" if rank == 1 else f"the last {rank} axes"
         raise refuse(
             f"{action!r}: the value does not have the dimension of the group",
-            got=f"shape {tuple(x.shape)}, so components {tuple(x.shape[x.ndim - rank :])}",
-            expected=f"the last {'axis' if rank == 1 else f'{rank} axes'} of size {n}",
-            fix=f"put the {n} components last, or declare another group or action",
+            got=f"shape {tuple(x.shape)}, so components {sizes}",
+            expected=f"{where if last == -1 else f'axis {last}'} of size {n}",
+            fix=f"put the {n} components {'last' if last == -1 else f'on axis {last}'}, "
+            "or declare another group or action",
         )
     matrix = matrix.to(x.dtype)
-    for axis in range(x.ndim - rank, x.ndim):
+    for axis in axes:
         rows = x.movedim(axis, -1)
         lead, middle = rows.shape[: len(batch)], rows.shape[len(batch) : -1].numel()
         x = matmul(rows.reshape(*lead, middle, n), matrix.mT).reshape(rows.shape).movedim(-1, axis)

@@ -6,33 +6,56 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from jaxtyping import Int
 from torch import Tensor
 
-from canonize._tree import describe, map_tensors, rebuild, spec_leaves, tensors, to_tensors, unnamed, walk
+from canonize._tree import describe, map_tensors, matched, rebuild, tensors, to_tensors, unnamed, walk
 from canonize.actions.base import lossless
 from canonize.actions.each import Each
-from canonize.actions.fields import Index, Rows
+from canonize.actions.fields import Numbering, Rows
+from canonize.actions.rows import (
+    Layout,
+    Taken,
+    check_told,
+    index_of,
+    layout,
+    repeated,
+    row_index,
+    rows_of,
+)
 from canonize.errors import refuse, within
 
+__all__ = [
+    "at",
+    "batch_first",
+    "batch_of",
+    "lossless_tree",
+    "move",
+    "repeat",
+    "row_index",
+    "rows_of",
+    "separable",
+    "take",
+]
 
-def move(spec: Any, g: Any, value: Any, *, index: Tensor | None = None) -> Any:
+
+def move(spec: Any, g: Any, value: Any, *, index: Layout | Tensor | None = None) -> Any:
     """g · value, leaf by leaf, for a tree of actions and the value that it mirrors.
 
     Args:
         spec: tree of actions; `None` leaves a value alone.
         g: elements (batch, *element).
         value: the value; it is not changed. NumPy arrays are taken and give tensors back.
-        index: sample of each row for `Rows`, (rows,) int64; found in the value where it holds an `Index()`.
+        index: sample of each row for `Rows`, (rows,) int64, or the `layout` of the inputs; found in the value where it
+            holds an `Index()` or `Offsets()`.
 
     Raises:
         SymmetryError: a value that does not fit its action; the message names the place in the tree.
     """
     value, _ = to_tensors(value)
-    index = row_index(spec, value) if index is None else index
+    index = layout(spec, value) if index is None else index
 
     def leaf(action: Any, part: Any, *, path: str) -> Any:
-        if action is None or isinstance(action, Index):
+        if action is None or isinstance(action, Numbering):
             return part
         with within("the value{}, declared as {!r}", path and " at " + path, action):
             if isinstance(action, Rows):
@@ -43,7 +66,12 @@ def move(spec: Any, g: Any, value: Any, *, index: Tensor | None = None) -> Any:
 
 
 def lossless_tree(
-    spec: Any, g: Any, value: Any, *, index: Tensor | None = None, ask: Callable[..., Tensor] = lossless
+    spec: Any,
+    g: Any,
+    value: Any,
+    *,
+    index: Layout | Tensor | None = None,
+    ask: Callable[..., Tensor] = lossless,
 ) -> Tensor:
     """For each element whether every action of the tree moves `value` without loss, (batch,) bool.
 
@@ -51,62 +79,19 @@ def lossless_tree(
     """
     first = tensors(g)[0]
     told = torch.ones(first.shape[0], dtype=torch.bool, device=first.device)
-    index = row_index(spec, value) if index is None else index
-
-    def leaf(action: Any, part: Any, *, path: str) -> Any:
-        nonlocal told
+    index = layout(spec, value) if index is None else index
+    for action, part, _ in matched(spec, value):
         if isinstance(action, Rows):
             each = ask(action.action, _of_rows(g, index, part, action), part).expand(len(part))
-            lost = torch.zeros_like(told).index_put((index,), ~each, accumulate=True)
+            owners = index_of(action, index)
+            assert owners is not None
+            lost = torch.zeros_like(told).index_put((owners,), ~each, accumulate=True)
             told = told & ~lost
         elif isinstance(action, Each) or (
-            action is not None and not isinstance(action, Index) and isinstance(part, Tensor)
+            action is not None and not isinstance(action, Numbering) and isinstance(part, Tensor)
         ):
             told = told & ask(action, g, part)
-        return part
-
-    walk(leaf, spec, value)
     return told
-
-
-def row_index(spec: Any, value: Any) -> Int[Tensor, " rows"] | None:
-    """The tensor that is declared as `Index()`, or None where there is none.
-
-    Raises:
-        SymmetryError: several of them, or one that is not a vector of whole numbers from 0.
-    """
-    found: list[Tensor] = []
-
-    def leaf(action: Any, part: Any, *, path: str) -> Any:
-        if isinstance(action, Index):
-            if not isinstance(part, Tensor) or part.ndim != 1 or part.dtype not in (torch.int64, torch.int32):
-                raise refuse(
-                    f"the index of the rows{path and ' at ' + path} is not a vector of whole numbers",
-                    got=describe(part),
-                    expected="an int64 tensor (rows,) that names the sample of each row, from 0",
-                    fix="index.long(), one entry per row",
-                )
-            found.append(part.long())
-        return part
-
-    if not any(isinstance(action, Index) for action in spec_leaves(spec)):
-        return None
-    walk(leaf, spec, value)
-    if len(found) != 1:
-        raise refuse(
-            "rows need one index",
-            got=f"{len(found)} fields declared as Index()",
-            expected="one",
-            fix="keep one of them",
-        )
-    if found[0].numel() and int(found[0].min()) < 0:
-        raise refuse(
-            "the index of the rows is negative",
-            got=f"{int(found[0].min())}",
-            expected="samples from 0",
-            fix="check how the batch was built",
-        )
-    return found[0]
 
 
 def batch_of(spec: Any, value: Any) -> tuple[int, torch.dtype, torch.device]:
@@ -120,12 +105,8 @@ def batch_of(spec: Any, value: Any) -> tuple[int, torch.dtype, torch.device]:
     sizes: dict[str, int] = {}
     devices: dict[str, torch.device] = {}
     double = False
-    index = row_index(spec, value)
-
-    def leaf(action: Any, part: Any, *, path: str) -> Any:
-        nonlocal double
-        if action is None or isinstance(action, Index):
-            return part
+    where = layout(spec, value, check=True)
+    for action, part, path in matched(spec, value):
         name = path or "the input"
         if isinstance(action, Each):
             action.check(part)
@@ -133,44 +114,19 @@ def batch_of(spec: Any, value: Any) -> tuple[int, torch.dtype, torch.device]:
             for place, tensor in action.tensors(part):
                 devices[name + place] = tensor.device
                 double = double or tensor.dtype in (torch.float64, torch.complex128)
-            return part
-        if not isinstance(part, Tensor):
-            raise refuse(
-                f"{name} is declared as {action!r} but is no tensor",
-                got=describe(part),
-                expected="a tensor or a NumPy array, batch first",
-                fix="convert it, or declare None for what has no batch and does not move",
-            )
-        if part.ndim == 0:
-            raise refuse(
-                f"{name} has no batch axis",
-                got=describe(part),
-                expected="the batch first",
-                fix="x[None], or declare None",
-            )
-        devices[name] = part.device
-        double = double or part.dtype in (torch.float64, torch.complex128)
-        if isinstance(action, Rows):
-            if index is None:
-                raise refuse(
-                    f"{name} is declared as {action!r}, but no field is declared as Index()",
-                    got=describe(part),
-                    expected="a field that names the sample of each row",
-                    fix="Fields(pos=Rows(Point()), batch=Index())",
-                )
-            if len(index) != len(part):
-                raise refuse(
-                    f"{name} and the index of its rows differ in length",
-                    got=f"{len(part)} rows, {len(index)} entries in the index",
-                    expected="one entry for each row",
-                    fix="check how the batch was built",
-                )
-            return part
-        sizes[name] = part.shape[0]
-        return part
-
-    walk(leaf, spec, value)
-    if index is not None and not sizes:
+        elif action is not None:
+            part = _tensor(action, part, name)
+            devices[name] = part.device
+            double = double or part.dtype in (torch.float64, torch.complex128)
+            if isinstance(action, Rows):
+                _check_rows(action, part, name, where)
+            elif not isinstance(action, Numbering):
+                sizes[name] = part.shape[0]
+    if where is not None and where.offsets is not None:
+        sizes["the offsets"] = len(where.offsets) - 1
+    index = None if where is None else where.index
+    if index is not None and not sizes and len(set(devices.values())) < 2:
+        check_told(spec, index)
         sizes["the index"] = int(index.max()) + 1 if len(index) else 0
     if len(set(sizes.values())) > 1 or len(set(devices.values())) > 1:
         raise refuse(
@@ -193,16 +149,60 @@ def batch_of(spec: Any, value: Any) -> tuple[int, torch.dtype, torch.device]:
     if index is not None and len(index) and int(index.max()) >= size:
         raise refuse(
             "the index of the rows names a sample that does not exist",
-            got=f"sample {int(index.max())} of {size}",
-            expected=f"0 to {size - 1}",
+            got=f"sample {int(index.max())} of {size}, for row {int(index.argmax())}",
+            expected=f"0 to {size - 1}" if size else "no rows, since there are no samples",
             fix="check how the batch was built",
         )
     device = next(iter(devices.values())) if devices else torch.device("cpu")
     return size, torch.float64 if double else torch.float32, device
 
 
+def _tensor(action: Any, part: Any, name: str) -> Tensor:
+    if not isinstance(part, Tensor):
+        raise refuse(
+            f"{name} is declared as {action!r} but is no tensor",
+            got=describe(part),
+            expected="a tensor or a NumPy array, batch first",
+            fix="convert it, or declare None for what has no batch and does not move",
+        )
+    if part.ndim == 0:
+        raise refuse(
+            f"{name} has no batch axis", got=describe(part), expected="the batch first", fix="x[None], or declare None"
+        )
+    return part
+
+
+def _check_rows(action: Rows, part: Tensor, name: str, where: Layout | None) -> None:
+    """Refuse rows of which nobody says whose they are, and another number of them than the index has."""
+    owners = index_of(action, where)
+    if owners is None:
+        raise refuse(
+            f"{name} is declared as {action!r}, but no field is declared as {'Edges' if action.edges else 'Index'}()",
+            got=describe(part),
+            expected="a field that names the rows of each edge"
+            if action.edges
+            else "a field that names the sample of each row",
+            fix="Fields(pos=Rows(Point()), batch=Index()"
+            + (", edge_index=Edges(), edge_attr=Rows(Scalar(), edges=True))" if action.edges else ")"),
+        )
+    if len(owners) != len(part):
+        what = "edges" if action.edges else "rows"
+        raise refuse(
+            f"{name} and the {'edges' if action.edges else 'index of its rows'} differ in length",
+            got=f"{len(part)} {what}, {len(owners)} entries in the {'field of edges' if action.edges else 'index'}",
+            expected=f"one entry for each {what[:-1]}",
+            fix="check how the batch was built",
+        )
+
+
 def repeat(
-    spec: Any, value: Any, times: int, *, index: Tensor | None = None, batch: int = 0, way_out: str = "leave chunk=1"
+    spec: Any,
+    value: Any,
+    times: int,
+    *,
+    index: Layout | Tensor | None = None,
+    batch: int = 0,
+    way_out: str = "leave chunk=1",
 ) -> Any:
     """The value `times` times, one copy behind the other along the batch, so that several poses fit into one call.
 
@@ -212,11 +212,13 @@ def repeat(
     if times == 1:
         return value
     _refuse_unnamed(spec, value, f"several poses cannot share a call; {way_out}")
+    if index is None:
+        index = row_index(spec, value)
+    rows = 0 if index is None else len(index.index if isinstance(index, Layout) else index)
 
     def leaf(action: Any, part: Any, *, path: str) -> Any:
-        if isinstance(action, Index):
-            offsets = torch.arange(times, device=part.device, dtype=part.dtype) * batch
-            return (part + offsets[:, None]).flatten()
+        if isinstance(action, Numbering):
+            return repeated(action, part, times, batch, rows)
         if action is None:
             if isinstance(part, Tensor) and part.ndim:
                 raise refuse(
@@ -235,15 +237,9 @@ def repeat(
 
 def separable(spec: Any, value: Any) -> bool:
     """Whether every tensor says which samples its entries belong to, so that some samples can be taken without the others."""
-    found = any(part.ndim for _, part in unnamed(spec, value))
-
-    def leaf(action: Any, part: Any, *, path: str) -> Any:
-        nonlocal found
-        found = found or (action is None and any(tensor.ndim for tensor in tensors(part)))
-        return part
-
-    walk(leaf, spec, value)
-    return not found
+    return not any(part.ndim for _, part in unnamed(spec, value)) and not any(
+        action is None and any(tensor.ndim for tensor in tensors(part)) for action, part, _ in matched(spec, value)
+    )
 
 
 def _refuse_unnamed(spec: Any, value: Any, why: str) -> None:
@@ -258,20 +254,23 @@ def _refuse_unnamed(spec: Any, value: Any, why: str) -> None:
             )
 
 
-def take(spec: Any, value: Any, samples: Tensor, *, index: Tensor | None = None) -> Any:
-    """The samples with these numbers, (count,) int64, also several times; rows follow their sample and are numbered anew."""
-    index = row_index(spec, value) if index is None else index
+def take(spec: Any, value: Any, samples: Tensor, *, index: Layout | Tensor | None = None) -> Any:
+    """The samples with these numbers, (count,) int64, also several times; rows follow their sample and are numbered anew.
+
+    So do edges: each joins the same two rows of its sample as before.
+    """
     if len(samples) == batch_of(spec, value)[0] and torch.equal(samples.cpu(), torch.arange(len(samples))):
         return value
     _refuse_unnamed(spec, value, "or take all samples in one batch")
-    rows, renumbered = (None, None) if index is None else rows_of(index, samples.to(index.device))
+    where = index if isinstance(index, Layout) else layout(spec, value)
+    taken = None if where is None else Taken(where, samples)
 
     def leaf(action: Any, part: Any, *, path: str) -> Any:
-        if isinstance(action, Index):
-            assert renumbered is not None
-            return renumbered.to(part.dtype)
-        if isinstance(action, Rows):
-            return part[rows]
+        if isinstance(action, Numbering | Rows):
+            assert taken is not None
+            if isinstance(action, Numbering):
+                return taken.numbers(action).to(part.dtype)
+            return part[taken.edges if action.edges else taken.rows]
         if isinstance(action, Each):
             return rebuild(part, [part[sample] for sample in samples.tolist()])
         if action is None or not isinstance(part, Tensor):
@@ -281,19 +280,8 @@ def take(spec: Any, value: Any, samples: Tensor, *, index: Tensor | None = None)
     return walk(leaf, spec, value)
 
 
-def rows_of(index: Int[Tensor, " rows"], samples: Int[Tensor, " count"]) -> tuple[Tensor, Tensor]:
-    """The rows of these samples, one sample after the other, and the place in `samples` that each of them belongs to."""
-    size = 1 + int(max(samples.max() if len(samples) else 0, index.max() if len(index) else 0))
-    counts = torch.bincount(index, minlength=size)
-    lengths = counts[samples]
-    owner = torch.arange(len(samples), device=index.device).repeat_interleave(lengths)
-    # The sorted index holds the rows of a sample side by side, from its first place on.
-    shift = (counts.cumsum(0) - counts)[samples] - (lengths.cumsum(0) - lengths)
-    return index.argsort(stable=True)[torch.arange(len(owner), device=index.device) + shift[owner]], owner
-
-
-def batch_first(action: Any, part: Any, path: str, index: Tensor | None, count: int) -> Any:
-    """An output as it came, refused unless it has one entry for each of `count` samples, or for each row of `index`.
+def batch_first(action: Any, part: Any, path: str, index: Layout | Tensor | None, count: int) -> Any:
+    """An output as it came, refused unless it has one entry for each of `count` samples, or for each row (edge) of `index`.
 
     Raises:
         SymmetryError: no tensor (no list where `Each` is declared), or another first axis.
@@ -309,7 +297,8 @@ def batch_first(action: Any, part: Any, path: str, index: Tensor | None, count: 
             fix="make the tree of outputs mirror what the model returns, for example (Scalar(), None); "
             "None leaves a value alone",
         )
-    wanted = len(index) if isinstance(action, Rows) and index is not None else count
+    owners = index_of(action, index)
+    wanted = count if owners is None else len(owners)
     if part.ndim == 0 or part.shape[0] != wanted:
         raise refuse(
             f"an output{path and ' at ' + path} does not have the batch first",
@@ -326,12 +315,14 @@ def at(g: Any, position: Any) -> Any:
     return map_tensors(lambda t: t[position], g)
 
 
-def _of_rows(g: Any, index: Tensor | None, rows: Any, action: Any) -> Any:
-    if index is None or not isinstance(rows, Tensor) or rows.ndim == 0 or len(rows) != len(index):
+def _of_rows(g: Any, index: Layout | Tensor | None, rows: Any, action: Rows) -> Any:
+    owners = index_of(action, index)
+    if owners is None or not isinstance(rows, Tensor) or rows.ndim == 0 or len(rows) != len(owners):
+        what = "edges" if action.edges else "index"
         raise refuse(
-            f"{action!r} needs one entry of the index for each row",
-            got=f"{describe(rows)}, index {'missing' if index is None else f'of {len(index)}'}",
-            expected="a tensor (rows, ...) and an input declared as Index()",
+            f"{action!r} needs one entry of the {what} for each {'edge' if action.edges else 'row'}",
+            got=f"{describe(rows)}, {what} {'missing' if owners is None else f'of {len(owners)}'}",
+            expected=f"a tensor (rows, ...) and an input declared as {what.capitalize()}()",
             fix="Fields(pos=Rows(Point()), batch=Index()) in the inputs; outputs use the same index",
         )
-    return at(g, index)
+    return at(g, owners)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from canonize._tree import walk
-from canonize.actions import Index
+from canonize.actions import Numbering
+from canonize.actions.rows import Layout
 from canonize.audit.measure import beside, per_sample, unit_of
 
 Parts = tuple[Tensor, Tensor, Tensor]
@@ -25,15 +26,15 @@ class Energies:
         self._mean: dict[str, Tensor] = {}
         self._spread: dict[str, Tensor] = {}
         self._unit: dict[str, Tensor] = {}
-        self._of: dict[str, tuple[Any, Tensor | None, int]] = {}
+        self._of: dict[str, tuple[Any, Layout | None, int]] = {}
         self._count = 0
 
-    def add(self, spec: Any, output: Any, index: Tensor | None, count: int) -> None:
+    def add(self, spec: Any, output: Any, index: Layout | None, count: int) -> None:
         """Take in the outputs for one element, turned back."""
         self._count += 1
 
         def leaf(action: Any, part: Any, *, path: str) -> Any:
-            if action is None or isinstance(action, Index) or not isinstance(part, Tensor):
+            if action is None or isinstance(action, Numbering) or not isinstance(part, Tensor):
                 return part
             if part.is_floating_point() or part.is_complex():
                 y = part.detach().to(torch.complex128 if part.is_complex() else torch.float64)

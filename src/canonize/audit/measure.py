@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from canonize._tree import describe, walk
-from canonize.actions import Each, Index, Rows
+from canonize.actions import Each, Numbering
 from canonize.actions.base import lossless
+from canonize.actions.rows import Layout, index_of
 from canonize.errors import refuse
 
 SMALL = 0.01
@@ -32,38 +33,41 @@ class Apart(NamedTuple):
     whole: bool
 
 
-def per_sample(squares: Tensor, action: Any, index: Tensor | None, count: int) -> Tensor:
+def per_sample(squares: Tensor, action: Any, index: Layout | Tensor | None, count: int) -> Tensor:
     """The sum over everything but the sample, (count,) float64; rows are summed into their samples."""
     flat = squares.reshape(squares.shape[0], squares.shape[1:].numel()).sum(1)
-    if isinstance(action, Rows) and index is not None:
-        return torch.zeros(count, dtype=flat.dtype, device=flat.device).index_add(0, index, flat)
+    owners = index_of(action, index)
+    if owners is not None:
+        return torch.zeros(count, dtype=flat.dtype, device=flat.device).index_add(0, owners, flat)
     return flat
 
 
-def unit_of(sizes: Tensor, action: Any, index: Tensor | None, count: int) -> Tensor:
+def unit_of(sizes: Tensor, action: Any, index: Layout | Tensor | None, count: int) -> Tensor:
     """Each sample's largest entry, (count,) float64 above 0: in this unit the squares of 1e-300 and 1e300 stay finite.
 
     Args:
         sizes: magnitudes, (count, ...), or (rows, ...) where the action is `Rows`; float64.
         action: what the values are declared as.
-        index: sample of each row, (rows,) int64.
+        index: which sample each row belongs to; a tensor is (rows,) int64.
         count: samples.
     """
     limits = torch.finfo(torch.float64)
     flat = sizes.reshape(sizes.shape[0], sizes.shape[1:].numel())
     largest = flat.amax(1) if flat.shape[1] else flat.new_zeros(len(flat))
-    if isinstance(action, Rows) and index is not None:
-        largest = largest.new_zeros(count).scatter_reduce(0, index, largest, "amax")
+    owners = index_of(action, index)
+    if owners is not None:
+        largest = largest.new_zeros(count).scatter_reduce(0, owners, largest, "amax")
     return largest.clamp(limits.tiny, limits.max)
 
 
-def beside(units: Tensor, value: Tensor, action: Any, index: Tensor | None) -> Tensor:
+def beside(units: Tensor, value: Tensor, action: Any, index: Layout | Tensor | None) -> Tensor:
     """The units (count,) in a shape that divides `value`; each row has its sample's."""
-    each = units[index] if isinstance(action, Rows) and index is not None else units
+    owners = index_of(action, index)
+    each = units if owners is None else units[owners]
     return each.reshape(-1, *(1,) * (value.ndim - 1))
 
 
-def apart(first: Tensor, second: Tensor, action: Any, index: Tensor | None, count: int) -> Apart:
+def apart(first: Tensor, second: Tensor, action: Any, index: Layout | Tensor | None, count: int) -> Apart:
     """How far two tensors of one shape are apart.
 
     Equal infinities, as masked logits have, are no difference. Where one entry is NaN, where infinities differ, and where
@@ -73,7 +77,7 @@ def apart(first: Tensor, second: Tensor, action: Any, index: Tensor | None, coun
         first: (count, ...), or (rows, ...) where the action is `Rows`.
         second: the same shape.
         action: what both are declared as.
-        index: sample of each row, (rows,) int64.
+        index: which sample each row belongs to; a tensor is (rows,) int64.
         count: samples.
     """
     if not any(part.is_floating_point() or part.is_complex() for part in (first, second)):
@@ -139,7 +143,7 @@ def relative(off: Tensor, size: Tensor, least: float) -> Tensor:
 
 
 def relative_error(
-    first: Tensor, second: Tensor, action: Any, index: Tensor | None, count: int, *, scale: float | None = None
+    first: Tensor, second: Tensor, action: Any, index: Layout | Tensor | None, count: int, *, scale: float | None = None
 ) -> Tensor:
     """How far two tensors of one shape are apart, for each sample: (count,) float64 on the CPU; infinite for NaN.
 
@@ -152,7 +156,7 @@ def relative_error(
     return relative(found.off, found.size, least)
 
 
-def compare(spec: Any, base: Any, other: Any, index: Tensor | None, count: int) -> dict[str, Apart]:
+def compare(spec: Any, base: Any, other: Any, index: Layout | Tensor | None, count: int) -> dict[str, Apart]:
     """How far each output is `apart`, by path.
 
     Raises:
@@ -164,7 +168,7 @@ def compare(spec: Any, base: Any, other: Any, index: Tensor | None, count: int) 
         if isinstance(action, Each):
             found.update(apart_in_lists(action, first, second, path))
             return first
-        if action is None or isinstance(action, Index) or not isinstance(first, Tensor):
+        if action is None or isinstance(action, Numbering) or not isinstance(first, Tensor):
             return first
         if not isinstance(second, Tensor) or first.shape != second.shape:
             raise refuse(
@@ -187,7 +191,7 @@ def compare(spec: Any, base: Any, other: Any, index: Tensor | None, count: int) 
     return found
 
 
-def differ(spec: Any, before: Any, after: Any, index: Tensor | None, count: int) -> bool:
+def differ(spec: Any, before: Any, after: Any, index: Layout | Tensor | None, count: int) -> bool:
     """Whether any declared part of any sample differs by more than rounding."""
     found = False
 
@@ -197,7 +201,7 @@ def differ(spec: Any, before: Any, after: Any, index: Tensor | None, count: int)
             pairs = zip(action.tensors(first), action.tensors(second), strict=True)
             found = found or any(_differs(one, two, None, None, 1) for (_, one), (_, two) in pairs)
             return first
-        if action is None or isinstance(action, Index) or not isinstance(first, Tensor) or found:
+        if action is None or isinstance(action, Numbering) or not isinstance(first, Tensor) or found:
             return first
         found = not isinstance(second, Tensor) or _differs(first, second, action, index, count)
         return first
@@ -206,7 +210,7 @@ def differ(spec: Any, before: Any, after: Any, index: Tensor | None, count: int)
     return found
 
 
-def _differs(first: Tensor, second: Tensor, action: Any, index: Tensor | None, count: int) -> bool:
+def _differs(first: Tensor, second: Tensor, action: Any, index: Layout | Tensor | None, count: int) -> bool:
     if first.shape != second.shape:
         return True
     if action is None:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from canonize._tree import walk
-from canonize.actions import Each, Image, Index, Rows
-from canonize.actions.trees import at, move, row_index, take
+from canonize.actions import Each, Image, Numbering, Rows
+from canonize.actions.rows import Layout, index_of, layout
+from canonize.actions.trees import at, move, take
 from canonize.audit.labels import label
 from canonize.audit.result import Gallery, WorstCase
 from canonize.audit.sweep import Plan, run
@@ -72,7 +73,7 @@ def worst_cases(plan: Plan, errors: Tensor, count: int) -> tuple[WorstCase, ...]
         number = int(position[sample])
         g = plan.elements(plan.numbers(plan.turn(number, sample), members), members)
         turned = move(symmetry.inputs, g, some)
-        index = row_index(symmetry.inputs, some)
+        index = layout(symmetry.inputs, some)
         answer = run(plan, some, "the inputs as they came")
         back = run(plan, turned, "the moved inputs")
         back = move(symmetry.outputs, symmetry.group.inverse(g), back, index=index)
@@ -92,13 +93,13 @@ def worst_cases(plan: Plan, errors: Tensor, count: int) -> tuple[WorstCase, ...]
     return tuple(cases)
 
 
-def in_words(spec: Any, output: Any, index: Tensor | None, sample: int) -> str:
+def in_words(spec: Any, output: Any, index: Layout | None, sample: int) -> str:
     """One sample's answer: the class and its probability for logits, the number for a scalar, the shape otherwise.
 
     Args:
         spec: tree of actions of the outputs.
         output: the model's answer for a batch.
-        index: sample of each row, (rows,) int64.
+        index: which sample each row belongs to.
         sample: which one, from 0 in the batch.
     """
     found: list[tuple[Any, Tensor]] = []
@@ -108,7 +109,7 @@ def in_words(spec: Any, output: Any, index: Tensor | None, sample: int) -> str:
         if isinstance(action, Each):
             shapes = (tuple(tensor.shape) for _, tensor in action.tensors([part[sample]]))
             entries.append(f"an entry with tensors of shape {', '.join(map(str, shapes))}")
-        elif action is not None and not isinstance(action, Index) and isinstance(part, Tensor):
+        elif action is not None and not isinstance(action, Numbering) and isinstance(part, Tensor):
             found.append((action, part.detach()))
         return part
 
@@ -117,7 +118,8 @@ def in_words(spec: Any, output: Any, index: Tensor | None, sample: int) -> str:
         return entries[0]
     action, first = found[0]
     if isinstance(action, Rows):
-        rows = 0 if index is None else int((index == sample).sum())
+        owners = index_of(action, index)
+        rows = 0 if owners is None else int((owners == sample).sum())
         return f"{rows} rows of shape {tuple(first.shape[1:])}"
     if first.ndim == 2 and first.is_floating_point() and first.shape[1] > 1 and len(found) == 1:
         chance = first[sample].double().softmax(0)

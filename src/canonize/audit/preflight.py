@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from canonize._tree import describe, leaves, tensors, walk
-from canonize.actions import Each, Index
+from canonize.actions import Each, Numbering
+from canonize.actions.rows import Layout
 from canonize.actions.trees import batch_first
 from canonize.errors import SymmetryError, refuse, within
 from canonize.symmetry import check_is_model
@@ -52,7 +53,7 @@ def check_inputs(spec: Any, value: Any, count: int) -> None:
         raise refuse("nothing to audit", got="0 samples", expected="at least one, better 100", fix="pass real inputs")
 
     def leaf(action: Any, part: Any, *, path: str) -> Any:
-        if action is not None and not isinstance(action, Index) and isinstance(part, Tensor):
+        if action is not None and not isinstance(action, Numbering) and isinstance(part, Tensor):
             _check_entries(f"the inputs{path and ' at ' + path}", part, "pass inputs that hold something")
         return part
 
@@ -69,13 +70,13 @@ def check_inputs(spec: Any, value: Any, count: int) -> None:
         )
 
 
-def check_outputs(spec: Any, output: Any, index: Tensor | None, count: int) -> None:
+def check_outputs(spec: Any, output: Any, index: Layout | None, count: int) -> None:
     """Refuse outputs that cannot be told apart by sample.
 
     Args:
         spec: tree of actions of the outputs.
         output: what the model returned.
-        index: sample of each row of the inputs, (rows,) int64; None where they have no rows.
+        index: which sample each row of the inputs belongs to; None where they have no rows.
         count: samples.
 
     Raises:
@@ -83,7 +84,7 @@ def check_outputs(spec: Any, output: Any, index: Tensor | None, count: int) -> N
     """
 
     def leaf(action: Any, part: Any, *, path: str) -> Any:
-        if action is None or isinstance(action, Index):
+        if action is None or isinstance(action, Numbering):
             return part
         part = batch_first(action, part, path, index, count)
         if isinstance(action, Each):

@@ -145,6 +145,28 @@ class Cost:
 
 @final
 @dataclass(frozen=True)
+class Forgotten:
+    """Other declarations with which the error falls clearly: fields that somebody forgot.
+
+    Attributes:
+        places: where, as paths from `inputs` or `outputs`, such as "inputs.cell" or "inputs[1]".
+        declared: what each was declared as, such as "Scalar()" or "left out".
+        actions: what each is to be declared as, such as "Vector()".
+        error: largest relative error as declared, on the few samples on which this was tried.
+        then: the same with these actions.
+        advice: all of it in one sentence.
+    """
+
+    places: tuple[str, ...]
+    declared: tuple[str, ...]
+    actions: tuple[str, ...]
+    error: float
+    then: float
+    advice: str
+
+
+@final
+@dataclass(frozen=True)
 class WorstCase:
     """One of the pairs with the largest error.
 
@@ -219,6 +241,7 @@ class Audit:
         gallery: pictures; None where inputs are no images.
         versions: of the software and the machine, by name.
         errors: (elements, samples) float64, every relative error; not part of the JSON.
+        forgotten: where the audit failed, fields that were declared to stand still and turn; None where none was found.
     """
 
     name: str
@@ -244,6 +267,7 @@ class Audit:
     gallery: Gallery | None
     versions: dict[str, str]
     errors: Tensor
+    forgotten: Forgotten | None = None
 
     @property
     def passed(self) -> bool:
@@ -258,6 +282,7 @@ class Audit:
     def __str__(self) -> str:
         lines = [
             f"{self.name}: {self.verdict.upper()}. {self.reason}",
+            *([] if self.forgotten is None else [f"  {self.forgotten.advice}"]),
             f"  claim: {self.symmetry}",
             f"  relative error: median {self.error.median:.2g}, 99 % {self.error.q99:.2g}, worst {self.error.max:.2g}",
             f"  tolerance {self.tolerance:.2g}; {self.samples} inputs x {self.elements} elements",

@@ -16,6 +16,7 @@ from canonize._tree import describe, to_tensors
 from canonize._version import __version__
 from canonize.actions.trees import batch_of, take
 from canonize.audit.cost import cost_of
+from canonize.audit.forgotten import forgotten
 from canonize.audit.pictures import gallery, worst_cases
 from canonize.audit.preflight import check_inputs, check_model
 from canonize.audit.result import Audit, Cost, ElementRow, Metric
@@ -59,7 +60,7 @@ def audit(
 
     Every element of a finite group of up to 64 is tried on every input; otherwise `elements` random ones for each input.
     The samples of a batch meet different elements in one call, so that a model which looks at a sample's neighbours is found
-    out.
+    out. Where the claim fails, fields that were declared to stand still are tried as vectors, and what mends it is told.
 
     Args:
         model: any callable, in eval mode; a `Symmetrized` module is audited like any other.
@@ -175,6 +176,8 @@ def audit(
                     "machine": f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads, {device.type}",
                 },
                 errors=errors,
+                # Last, since it calls the model again: the other results are what they would be without it.
+                forgotten=forgotten(plan, found, tolerance) if verdict == "fail" else None,
             )
 
 

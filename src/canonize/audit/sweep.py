@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from canonize._tree import map_tensors, own_unnamed, tensors, to_arrays, to_tensors, walk
-from canonize.actions.trees import at, lossless_tree, move, row_index, take
+from canonize.actions.rows import Layout, layout
+from canonize.actions.trees import at, lossless_tree, move, take
 from canonize.audit.choices import decision_of, per_sample_metric
 from canonize.audit.energies import Energies, Parts, joined
 from canonize.audit.measure import SMALL, Apart, compare, differ, relative, round_trip, typical
@@ -162,7 +163,7 @@ def sweep(plan: Plan, progress: Callable[[int, int], None] | None) -> Found:
         members = torch.arange(start, min(start + plan.batch_size, n))
         b = len(members)
         some = take(symmetry.inputs, plan.value, members)
-        index = row_index(symmetry.inputs, some)
+        index = layout(symmetry.inputs, some)
         base = run(plan, some, "the inputs as they came")
         check_outputs(spec, base, index, b)
         if start == 0:
@@ -222,7 +223,7 @@ def sweep(plan: Plan, progress: Callable[[int, int], None] | None) -> Found:
     )
 
 
-def _sizes(behind: Plan | None, value: Any, index: Tensor | None, count: int) -> dict[str, Tensor]:
+def _sizes(behind: Plan | None, value: Any, index: Layout | None, count: int) -> dict[str, Tensor]:
     """The sizes of the inner model's answers, by output, (count,) each: what an average that vanishes is small beside."""
     if behind is None:
         return {}

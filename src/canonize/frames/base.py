@@ -33,6 +33,8 @@ class Poses:
         stabilizer: for k = 1, the mean of an output over the elements that fix the canonical input (see `Stabilizer`);
             None where only the identity does, or where outputs are to be left as they come.
         spent: how many forward passes of its energy or network the choice cost for each sample.
+        sparse: that samples have different numbers of poses: one of weight zero is none, its weight has no derivative, and
+            the model is not called for it, in training either.
 
     Raises:
         SymmetryError: shapes that do not fit together, no poses.
@@ -43,6 +45,7 @@ class Poses:
     margin: Tensor | None = None
     stabilizer: Stabilizer | None = None
     spent: int = 0
+    sparse: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.weights, Tensor):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from canonize._tree import spec_leaves
-from canonize.actions import Index, Rows, Scalar
+from canonize.actions import Numbering, Rows, Scalar
 from canonize.actions.base import bitwise
 from canonize.actions.trees import lossless_tree, move, repeat, row_index, take
 from canonize.frames.base import Coset, Poses, flat
@@ -205,4 +205,4 @@ def shared_by_fixers(probe: Probe, inputs: Any, lossless: Tensor, g: Tensor, mar
 def _unmoved(spec: Any) -> bool:
     """Whether no output moves."""
     inner = [action.action if isinstance(action, Rows) else action for action in spec_leaves(spec)]
-    return all(action is None or isinstance(action, Index | Scalar) for action in inner)
+    return all(action is None or isinstance(action, Numbering | Scalar) for action in inner)

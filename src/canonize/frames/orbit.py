@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from canonize._tree import describe, walk
-from canonize.actions import Each, Image, Index, Rows, Volume
+from canonize.actions import Each, Image, Numbering, Volume
 from canonize.actions.base import bitwise
-from canonize.actions.trees import lossless_tree, move, repeat, row_index
+from canonize.actions.rows import index_of, layout
+from canonize.actions.trees import lossless_tree, move, repeat
 from canonize.errors import refuse
 from canonize.frames.base import flat, over_batch
 from canonize.groups.base import leading
@@ -20,7 +21,7 @@ from canonize.symmetry import Symmetry
 
 def orbit(symmetry: Symmetry, inputs: Any, back: Any, batch: int) -> Any:
     """All g^-1 · x, (k * batch) samples, the elements outermost; `back` holds the k elements g^-1."""
-    index = row_index(symmetry.inputs, inputs)
+    index = layout(symmetry.inputs, inputs)
     way_out = "use a frame that scores nothing, such as Average()"
     copies = repeat(symmetry.inputs, inputs, leading(back), index=index, batch=batch, way_out=way_out)
     return move(symmetry.inputs, flat(over_batch(back, batch)), copies)
@@ -36,17 +37,18 @@ def is_bitwise(symmetry: Symmetry, back: Any, candidates: Any, batch: int) -> bo
 def keys(spec: Any, candidates: Any, shape: tuple[int, int]) -> Tensor:
     """The key of each candidate's content, (k, batch)."""
     total = torch.zeros(shape, dtype=torch.int64)
-    index = row_index(spec, candidates)
+    where = layout(spec, candidates)
 
     def leaf(action: Any, part: Any, *, path: str) -> Any:
         nonlocal total
         if isinstance(action, Each):
             total = total * 31 + action.keys(part).to(total.device).reshape(shape)
             return part
-        if action is None or isinstance(action, Index) or not isinstance(part, Tensor):
+        if action is None or isinstance(action, Numbering) or not isinstance(part, Tensor):
             return part
         key = content_key(part)
-        if isinstance(action, Rows) and index is not None:
+        index = index_of(action, where)
+        if index is not None:
             # The place of a row in its sample matters: rows are numbered within the samples by their order.
             sorter = index.argsort(stable=True)
             grouped = index[sorter]

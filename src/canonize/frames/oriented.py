@@ -12,6 +12,7 @@ from canonize.actions.trees import batch_of
 from canonize.errors import refuse
 from canonize.frames.base import Poses
 from canonize.frames.orbit import shrunk
+from canonize.frames.vectors import checked_vectors
 from canonize.groups import SO, O
 from canonize.symmetry import Symmetry, call, check_is_claim
 
@@ -107,7 +108,9 @@ class Oriented(nn.Module):
         small = inputs if self.resolution is None else shrunk(symmetry.inputs, inputs, self.resolution)
         needed = group.n if isinstance(group, O) else group.n - 1
         # A network that changes its input in place must not change the caller's.
-        vectors = _checked(call(self.network, symmetry, own(small, inputs)), (batch, needed, group.n))
+        vectors = checked_vectors(
+            call(self.network, symmetry, own(small, inputs)), (batch, needed, group.n), "Oriented"
+        )
         # Gram-Schmidt is all sums and products of entries, which autocast leaves in float64.
         g, margin = columns(vectors[:, :needed].double(), self.scale)
         return Poses(g[None].to(dtype), torch.ones(1, batch, dtype=dtype, device=device), margin.detach(), spent=1)
@@ -171,30 +174,3 @@ def _largest(vector: Tensor) -> Tensor:
 def _length(vector: Tensor) -> Tensor:
     largest = _largest(vector)
     return (vector.detach() / largest).square().sum(-1).sqrt() * largest[:, 0]
-
-
-def _checked(vectors: Any, shape: tuple[int, int, int]) -> Tensor:
-    """Vectors as they came.
-
-    Raises:
-        SymmetryError: another shape, too few of them, whole numbers or complex ones, NaN or infinity.
-    """
-    batch, needed, dim = shape
-    good = isinstance(vectors, Tensor) and vectors.is_floating_point() and vectors.ndim == 3
-    if not good or vectors.shape[0] != batch or vectors.shape[1] < needed or vectors.shape[2] != dim:
-        raise refuse(
-            "Oriented: the network must return vectors for each sample",
-            got=describe(vectors),
-            expected=f"a floating-point tensor ({batch}, m, {dim}) with m at least {needed}",
-            fix=f"return {needed} or more vectors of {dim} components; for one vector, vector[:, None]",
-        )
-    assert isinstance(vectors, Tensor)
-    lost = ~vectors.detach().isfinite().flatten(1).all(1)
-    if bool(lost.any()):
-        raise refuse(
-            "Oriented: the vectors are not finite",
-            got=f"NaN or infinity for sample {lost.nonzero()[:, 0].tolist()[:8]} of the batch",
-            expected="numbers",
-            fix="look for NaN and overflow in these inputs, or in the network's own arithmetic",
-        )
-    return vectors

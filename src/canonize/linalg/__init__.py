@@ -1,16 +1,25 @@
 """Batched kernels on small matrices, random draws, and hashes of contents."""
 
+from canonize.linalg.axes import direction, last_axis, left_over, principal_axes
 from canonize.linalg.content import content_key
+from canonize.linalg.polar import polar
 from canonize.linalg.pool import shrink
 from canonize.linalg.random import haar_orthogonal, uniform_integers
+from canonize.linalg.shares import fading_shares
 from canonize.linalg.small import inverse_small, is_signed_permutation, matmul
 
 __all__ = [
     "content_key",
+    "direction",
+    "fading_shares",
     "haar_orthogonal",
     "inverse_small",
     "is_signed_permutation",
+    "last_axis",
+    "left_over",
     "matmul",
+    "polar",
+    "principal_axes",
     "shrink",
     "uniform_integers",
 ]

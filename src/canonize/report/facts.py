@@ -39,6 +39,7 @@ def comparison(audits: Sequence[Audit]) -> list[Fact]:
     add("Claim", "symmetry", lambda a: words.clean(a.symmetry), always=True)
     add("Claim", "frame", lambda a: "none, the plain model" if a.frame is None else words.clean(a.frame), always=True)
     add("Claim", "tried", tried, always=True)
+    add("Claim", "forgotten", lambda a: NOTHING if a.forgotten is None else words.clean(a.forgotten.advice))
     add("Error", "relative error, median", lambda a: words.number(a.error.median), always=True)
     add("Error", "relative error, 99 %", lambda a: words.number(a.error.q99), always=True)
     add("Error", "relative error, worst", lambda a: words.number(a.error.max), always=True)

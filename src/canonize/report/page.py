@@ -114,7 +114,7 @@ def _card(audit: Audit, number: int) -> dict[str, Any]:
         "name": audit.name,
         "short": words.clean(audit.name, 60),
         "verdict": audit.verdict,
-        "reason": audit.reason,
+        "reason": audit.reason if audit.forgotten is None else f"{audit.reason} {audit.forgotten.advice}.",
         "symmetry": audit.symmetry,
         "frame": audit.frame,
         "tried": facts.tried(audit),

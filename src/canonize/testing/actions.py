@@ -11,9 +11,9 @@ from canonize._tree import map_tensors, spec_leaves, tensors
 from canonize.actions import (
     Each,
     Image,
-    Index,
     Mask,
     Nodes,
+    Numbering,
     Pairs,
     Rows,
     Scalar,
@@ -22,7 +22,8 @@ from canonize.actions import (
     lossless_tree,
     move,
 )
-from canonize.actions.trees import at, batch_of, row_index, take
+from canonize.actions.rows import layout
+from canonize.actions.trees import at, batch_of, take
 from canonize.groups import identity
 from canonize.groups.base import check_is_group
 from canonize.testing.compare import Checked, Ledger, check_settings, errors, kind, lowest, same
@@ -59,12 +60,12 @@ def check_action(
     check_settings("check_action", count, tolerance)
     laws, generator = Ledger(action), generator or torch.Generator().manual_seed(0)
     batch, dtype, _ = batch_of(action, x)
-    index = row_index(action, x)
+    index = layout(action, x)
     leaves = [
         part for leaf in spec_leaves(action) for part in (spec_leaves(leaf.entry) if isinstance(leaf, Each) else [leaf])
     ]
     kinds = [leaf.action if isinstance(leaf, Rows) else leaf for leaf in leaves]
-    exact = all(leaf is None or isinstance(leaf, (*_EXACT, Index)) for leaf in kinds)
+    exact = all(leaf is None or isinstance(leaf, (*_EXACT, Numbering)) for leaf in kinds)
     tolerance = lowest(x) if tolerance is None else tolerance
     close = 0.0 if exact else tolerance
     before, total, lost = map_tensors(torch.clone, x), 0, 0
@@ -90,7 +91,7 @@ def check_action(
         for i in range(min(batch, 4) if number == 0 else 0):
             sample = torch.tensor([i])
             alone = move(action, at(g, sample), take(action, x, sample))
-            small = row_index(action, alone)
+            small = layout(action, alone)
             for off in errors(action, alone, take(action, gx, sample), small, 1).values():
                 laws.hold("one sample at a time equals the batch", off, tolerance, of="sample")
             rest = everywhere.clone()

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from canonize._tree import tensors, walk
-from canonize.actions import Each, Index
+from canonize.actions import Each, Numbering
+from canonize.actions.rows import Layout
 from canonize.audit.measure import SMALL, apart_in_lists, relative, relative_error, typical
 from canonize.errors import LawError, refuse
 from canonize.groups.base import leading
@@ -88,7 +89,7 @@ def apart(a: Any, b: Any) -> Tensor:
     return torch.cat([(x - y).abs(), x.new_zeros(len(x), 1)], 1).amax(1) / size
 
 
-def errors(spec: Any, a: Any, b: Any, index: Tensor | None, batch: int) -> dict[str, Tensor]:
+def errors(spec: Any, a: Any, b: Any, index: Layout | Tensor | None, batch: int) -> dict[str, Tensor]:
     """The relative error of each leaf and sample, by path, (batch,) float64; infinite for NaN and for other shapes.
 
     For whole numbers and booleans: 0 where all entries agree, 1 plus the share that differs elsewhere.
@@ -101,7 +102,7 @@ def errors(spec: Any, a: Any, b: Any, index: Tensor | None, batch: int) -> dict[
                 error = relative(far.off, far.size, SMALL * typical(far.size))
                 found[inner] = torch.where(error > 0, error + 1, 0.0) if far.whole else error
             return one
-        if action is None or isinstance(action, Index) or not isinstance(one, Tensor):
+        if action is None or isinstance(action, Numbering) or not isinstance(one, Tensor):
             return one
         if not isinstance(two, Tensor) or one.shape != two.shape:
             found[path] = torch.full((batch,), torch.inf, dtype=torch.float64)

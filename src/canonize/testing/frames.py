@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from canonize._tree import map_tensors, tensors, walk
-from canonize.actions import Each, Index, Rows, Scalar, lossless_tree, move
-from canonize.actions.trees import batch_of, row_index
+from canonize.actions import Each, Numbering, Scalar, lossless_tree, move
+from canonize.actions.rows import index_of, layout
+from canonize.actions.trees import batch_of
 from canonize.frames import Poses
 from canonize.frames.base import draws
 from canonize.frames.check import check_is_frame
@@ -76,7 +77,7 @@ def check_frame(
     probe = _Probe(symmetry, value)
     claim = Symmetry(symmetry.group, symmetry.inputs, probe.outputs)
     model = symmetrize(probe, claim, frame)
-    base, index, lost = call(model, claim, value), row_index(symmetry.inputs, value), 0
+    base, index, lost = call(model, claim, value), layout(symmetry.inputs, value), 0
     for _ in range(count):
         h = symmetry.group.sample((batch,), generator=generator, dtype=dtype)
         moved = move(symmetry.inputs, h, value)
@@ -109,7 +110,7 @@ class _Probe:
                 self.scales[path] = (
                     flat(torch.cat(entries)[None]).abs().mean().clamp(min=torch.finfo(torch.float32).tiny)
                 )
-            elif action is not None and not isinstance(action, Index):
+            elif action is not None and not isinstance(action, Numbering):
                 self.outputs[path] = action
                 self.scales[path] = flat(part).abs().mean().clamp(min=torch.finfo(torch.float32).tiny)
             return part
@@ -119,7 +120,7 @@ class _Probe:
     def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         value = collect(self.symmetry, args, kwargs)
         batch, dtype, _ = batch_of(self.symmetry.inputs, value)
-        index, found = row_index(self.symmetry.inputs, value), {}
+        index, found = layout(self.symmetry.inputs, value), {}
         listed = torch.zeros(batch, 8, dtype=dtype)
 
         def leaf(action: Any, part: Any, *, path: str) -> Any:
@@ -140,12 +141,15 @@ class _Probe:
         for path, (_, entries) in found.items():
             width = entries.shape[1]
             hidden = torch.sin(entries @ gaussian(draw, width, 8, dtype) / max(width, 1) ** 0.5)
-            if isinstance(self.outputs[path], Rows) and index is not None:
-                hidden = torch.zeros_like(mixed).index_add(0, index, hidden)
+            owners = index_of(self.outputs[path], index)
+            if owners is not None:
+                hidden = torch.zeros_like(mixed).index_add(0, owners, hidden)
             mixed = mixed + hidden
-        outputs: dict[str, Tensor] = {"scalar": torch.sin(mixed)}
+        # Not odd, or its mean over a group with -1 would be nothing but rounding.
+        outputs: dict[str, Tensor] = {"scalar": torch.sin(mixed + 0.7)}
         for path, (part, entries) in found.items():
-            own = mixed[index] if isinstance(self.outputs[path], Rows) else mixed
+            owners = index_of(self.outputs[path], index)
+            own = mixed if owners is None else mixed[owners]
             bend = torch.cos(entries + gaussian(draw, 1, entries.shape[1], dtype))
             made = torch.sin(own @ gaussian(draw, 8, entries.shape[1], dtype)) * bend
             made = torch.complex(made[:, ::2], made[:, 1::2]) if part.is_complex() else made

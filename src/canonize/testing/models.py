@@ -8,7 +8,8 @@ import torch
 
 from canonize._tree import describe, map_tensors, to_arrays, to_tensors
 from canonize.actions import lossless_tree, move
-from canonize.actions.trees import batch_of, row_index
+from canonize.actions.rows import layout
+from canonize.actions.trees import batch_of
 from canonize.errors import refuse
 from canonize.groups import order
 from canonize.groups.base import leading
@@ -51,7 +52,7 @@ def assert_equivariant(
     laws, generator = Ledger(symmetry), generator or torch.Generator().manual_seed(0)
     value, arrays = to_tensors(arguments(symmetry, inputs))
     batch, dtype, device = batch_of(symmetry.inputs, value)
-    index = row_index(symmetry.inputs, value)
+    index = layout(symmetry.inputs, value)
 
     def run(x: Any) -> Any:
         return to_tensors(call(model, symmetry, to_arrays(x) if arrays else x))[0]

@@ -1,0 +1,185 @@
+"""Weighted poses of a cloud that depend continuously on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from canonize.frames.anchors import anchors, scores
+from canonize.frames.cloud import Cloud
+from canonize.frames.design import design
+from canonize.linalg import fading_shares, last_axis
+
+_SIDE = 0.08
+"""Below this asymmetry of the points along its last axis a pose has its mirror image beside it."""
+_POINT = 1 / 32
+"""A cloud is a point where the rounding of its coordinates is more than this share of its size."""
+
+
+@final
+@dataclass(frozen=True)
+class Listing:
+    """Weighted poses, as many for a sample as it has.
+
+    Attributes:
+        sample: (m,), sorted: whose pose it is.
+        turns: (m, d, d), orthogonal.
+        weights: (m,), positive; those of a sample sum to one.
+    """
+
+    sample: Tensor
+    turns: Tensor
+    weights: Tensor
+
+    def table(self, batch: int) -> tuple[Tensor, Tensor]:
+        """The same as (k, batch, d, d) and (k, batch); weight zero and the identity where a sample has fewer than k."""
+        d = self.turns.shape[-1]
+        counts = torch.bincount(self.sample, minlength=batch)
+        place = torch.arange(len(self.sample), device=self.sample.device) - (counts.cumsum(0) - counts)[self.sample]
+        k = max(1, int(counts.max())) if batch else 1
+        slot = place * batch + self.sample
+        unit = torch.eye(d, dtype=self.turns.dtype, device=self.turns.device).repeat(k * batch, 1, 1)
+        turns = unit.index_copy(0, slot, self.turns)
+        weights = self.weights.new_zeros(k * batch).index_copy(0, slot, self.weights)
+        return turns.reshape(k, batch, d, d), weights.reshape(k, batch)
+
+
+def pair_poses(cloud: Cloud, *, mirrors: bool, width: float, flat: float, rank: int) -> tuple[Listing, Tensor, Tensor]:
+    """Poses whose axes point at far points, with weights that fade where others come to be as far.
+
+    Args:
+        cloud: the points.
+        mirrors: whether the poses are to be of either determinant.
+        width: relative difference of lengths over which a weight fades.
+        flat: extent across, relative to the size, below which the direction of an axis fades out.
+        rank: of the outputs; where an axis fades out, poses are spread so that tensors of this rank are averaged exactly.
+
+    Returns:
+        The poses; the hold (batch,), from 0 where an axis is lost to 1 where all are well known, with a derivative; and
+        the reach (batch,): the smallest extent that an axis is read from, relative to the size; 0 for points.
+    """
+    d, batch = cloud.dim, cloud.batch
+    x, owner, weights = cloud.rows()
+    order = owner.argsort(stable=True)
+    x, owner, weights = x[order], owner[order], weights[order]
+    base = weights.log() if cloud.marks is None else weights.log() + cloud.marks.reshape(-1)[order].log1p()
+    # Clouds that are points have no axes; their poses are spread over all directions below.
+    solid = cloud.noise < _POINT
+    base = torch.where(solid[owner], base, -torch.inf)
+    levels = d - 1
+    floor = (8 * cloud.noise).clamp(min=1e-10)
+    sample, chain = anchors(x.detach(), owner, base.detach(), floor, levels=levels, width=width * levels, soft=flat)
+    total, squares, units = scores(x, chain, torch.where(base > -torch.inf, base, 0.0), flat)
+    shares = _shares(total, sample, batch, width * levels)
+    used = (shares > 0).nonzero()[:, 0]
+    sample, shares, squares = sample[used], shares[used], squares[1:, used]
+    columns = torch.stack([unit[used] for unit in units], -1) if units else x.new_zeros(len(sample), d, 0)
+    known = Listing(sample, torch.cat([columns, last_axis(columns)[..., None]], -1), shares)
+    # An axis that is read from a short remainder is spread over its directions, each pose by as much as its own needs.
+    fades = ramp((squares / flat**2).clamp(max=1.0))
+    hold = x.new_zeros(batch).index_add(0, sample, shares * fades.prod(0))
+    extent = x.new_zeros(batch).index_add(0, sample, shares.detach() * squares.detach().amin(0)) if levels > 1 else hold
+    reach = torch.where(solid, extent.sqrt(), 0.0)
+    for level in range(levels - 1):
+        known, origin = _spread(known, fades[level], design(d - 1 - level, rank, x))
+        fades = fades[:, origin]
+    missing = (~solid).nonzero()[:, 0]
+    if len(missing):
+        every = design(d, rank, x)
+        spread = Listing(
+            missing.repeat_interleave(len(every)),
+            every.repeat(len(missing), 1, 1),
+            every.new_full((len(missing) * len(every),), 1 / len(every)),
+        )
+        known = merged(known, spread)
+    if mirrors:
+        known = _both_sides(known, x, owner, weights, flat, batch)
+    return known, hold, reach
+
+
+def ramp(x: Tensor) -> Tensor:
+    """From 0 to 1 as x goes from 0 to 1, with slope zero at both ends."""
+    return x.square() * (3 - 2 * x)
+
+
+def scaled(known: Listing, share: Tensor) -> Listing:
+    """Poses whose weights are multiplied by a share (batch,) of their sample; without those that then have none."""
+    weights = known.weights * share[known.sample]
+    left = (weights > 0).nonzero()[:, 0]
+    return Listing(known.sample[left], known.turns[left], weights[left])
+
+
+def merged(one: Listing, two: Listing) -> Listing:
+    """Both lists in one."""
+    sample = torch.cat([one.sample, two.sample])
+    order = sample.argsort(stable=True)
+    turns, weights = torch.cat([one.turns, two.turns]), torch.cat([one.weights, two.weights])
+    return Listing(sample[order], turns[order], weights[order])
+
+
+def _shares(total: Tensor, sample: Tensor, batch: int, width: float) -> Tensor:
+    """The fading shares of scores in a list, by way of a table (k, batch)."""
+    counts = torch.bincount(sample, minlength=batch)
+    if not len(sample):
+        return total
+    place = torch.arange(len(sample), device=sample.device) - (counts.cumsum(0) - counts)[sample]
+    k = int(counts.max())
+    here = counts > 0
+    column = here.cumsum(0)[sample] - 1
+    table = total.new_full((k * int(here.sum()),), -torch.inf)
+    slot = place * int(here.sum()) + column
+    shares = fading_shares(table.index_copy(0, slot, total).reshape(k, -1), width)
+    return shares.flatten()[slot]
+
+
+def _spread(known: Listing, fade: Tensor, turns: Tensor) -> tuple[Listing, Tensor]:
+    """Poses averaged over `turns` of their last axes, each by a share of 1 - fade; and which pose each came from."""
+    m, n = turns.shape[:2]
+    d = known.turns.shape[-1]
+    some = (fade < 1).nonzero()[:, 0]
+    origin = torch.arange(len(fade), device=fade.device)
+    if m == 1 or not len(some):
+        return known, origin
+    whole = torch.eye(d, dtype=turns.dtype, device=turns.device).repeat(m, 1, 1)
+    whole[:, d - n :, d - n :] = turns
+    first = torch.zeros(m, dtype=turns.dtype, device=turns.device)
+    first[0] = 1.0
+    own = fade[some, None]
+    rest = (fade >= 1).nonzero()[:, 0]
+    origin = torch.cat([rest, some.repeat_interleave(m)])
+    sample = known.sample[origin]
+    order = sample.argsort(stable=True)
+    turned = torch.cat([known.turns[rest], (known.turns[some, None] @ whole).flatten(0, 1)])
+    weights = torch.cat([known.weights[rest], (known.weights[some, None] * (own * first + (1 - own) / m)).flatten()])
+    return Listing(sample[order], turned[order], weights[order]), origin[order]
+
+
+def _both_sides(known: Listing, x: Tensor, owner: Tensor, weights: Tensor, flat: float, batch: int) -> Listing:
+    """Poses of either determinant: the last axis towards where the cloud reaches farther, or both ways where it does not."""
+    last = known.turns[..., -1]
+    counts = torch.bincount(owner, minlength=batch)
+    starts = (counts.cumsum(0) - counts)[known.sample]
+    counts = counts[known.sample]
+    who = torch.arange(len(last), device=x.device).repeat_interleave(counts)
+    row = starts[who] + torch.arange(len(who), device=x.device) - (counts.cumsum(0) - counts)[who]
+    along, heavy = (x[row] * last[who]).sum(-1), weights[row]
+
+    def total(values: Tensor) -> Tensor:
+        return values.new_zeros(len(last)).index_add(0, who, values)
+
+    mass = total(heavy)
+    thickness = total(heavy * along.square()) / torch.where(mass > 0, mass, 1.0)
+    whole = total(heavy * along.abs() * along.square())
+    known_side = whole > 0
+    skew = torch.where(known_side, total(heavy * along.pow(3)) / torch.where(known_side, whole, 1.0), 0.0)
+    share = (skew * ramp((thickness / flat**2).clamp(max=1.0)) / _SIDE).clamp(-1, 1)
+    share = (1 + share * (3 - share.square()) / 2) / 2
+    mirrored = torch.cat([known.turns[..., :-1], -last[..., None]], -1)
+    up, down = (share > 0).nonzero()[:, 0], (share < 1).nonzero()[:, 0]
+    return merged(
+        Listing(known.sample[up], known.turns[up], known.weights[up] * share[up]),
+        Listing(known.sample[down], mirrored[down], known.weights[down] * (1 - share[down])),
+    )

@@ -1,0 +1,155 @@
+"""Poses along the principal axes of a cloud."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, final
+
+import torch
+from torch import Tensor
+
+from canonize._tree import brief
+from canonize.actions.trees import batch_of
+from canonize.errors import refuse
+from canonize.frames.base import Poses
+from canonize.frames.cloud import check_is_euclidean, cloud_of
+from canonize.frames.pairs import ramp
+from canonize.frames.signs import sign_scores, sign_table
+from canonize.frames.weighted import Weighted, elements_of, with_fallback
+from canonize.groups import E, O
+from canonize.linalg import fading_shares, principal_axes
+from canonize.symmetry import Symmetry, check_is_claim
+
+_TIE = 12.0
+"""Scores of signs closer than that times the fourth root of the noise fade into each other."""
+
+_FALLBACK = Weighted()
+Signs = Literal["all", "ruled", "drawn"]
+
+
+@final
+@dataclass(frozen=True, repr=False)
+class PCA:
+    """Poses along the principal axes of a cloud, for SO(d), O(d), SE(d) and E(d): the fastest frame.
+
+    The axes are the eigenvectors of the second moment, the longest first; their signs are open.
+
+    - signs="all": all 2^d choices (2^(d - 1) for rotations) with equal weights, as in frame averaging.
+    - signs="ruled": the choice that odd moments of the cloud prefer; one pose, and as many where they nearly tie. The
+      model is called about once.
+    - signs="drawn": one choice at random, from `generator=`: stochastic frame averaging. Draws one and builds one; what
+      the model returns varies from call to call.
+
+    Where two eigenvalues come near each other the axes are lost; there, sample by sample, the frame fades into `fallback`,
+    so that the symmetrized model is equivariant to rounding for every cloud, a molecule or a crystal of any symmetry
+    included. Near is: a relative gap below twice the fourth root of the rounding of the coordinates (.037 for float32,
+    2.4e-4 for float64, more far from the origin), which is where rounding would show. Only these samples cost more.
+
+    `Poses.margin` is the smallest difference of neighbouring eigenvalues relative to the largest, for signs="ruled" also
+    the difference of the two best scores where that is less: how far each cloud is from a tie.
+
+    Args:
+        signs: see above.
+        fallback: frame for samples without axes; None keeps the axes as they come, in one pose (or 2^d), without a look at
+            values, which compiles to one graph: then the margin alone tells where they are noise.
+        of, weights, marks: as for `Weighted`; the weights enter the second moment.
+
+    Raises:
+        SymmetryError: another group, signs that are none of these, a fallback that is no `Weighted`; on use, no points, no
+            such field, NaN or infinity.
+
+    Computed in float64; poses have the dtype of the inputs. The derivative is that of the eigenvectors, also when taken
+    twice; it grows as one over the gap, and fades with the poses.
+
+    Singular case: see `Weighted`.
+
+    Source: Puny et al., arXiv 2110.03336; stochastic frames: Duval et al., arXiv 2305.05577.
+    """
+
+    __repr__ = brief
+
+    signs: Signs = "all"
+    fallback: Weighted | None = _FALLBACK
+    of: str | None = None
+    weights: str | None = None
+    marks: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.signs not in ("all", "ruled", "drawn"):
+            raise refuse("PCA: bad signs", got=repr(self.signs), expected="'all', 'ruled' or 'drawn'", fix="PCA()")
+        if self.fallback is not None and not isinstance(self.fallback, Weighted):
+            raise refuse("PCA: bad fallback", got=repr(self.fallback), expected="a Weighted, or None", fix="PCA()")
+
+    def __call__(self, symmetry: Symmetry, inputs: Any, *, generator: torch.Generator | None = None) -> Poses:
+        """The poses of each sample; `generator` feeds signs="drawn"."""
+        check_is_claim(symmetry, "PCA")
+        check_is_euclidean(symmetry.group, "PCA")
+        cloud = cloud_of(symmetry, inputs, "PCA", of=self.of, weights=self.weights, marks=self.marks)
+        mirrors = isinstance(symmetry.group, O | E)
+        _, dtype, _ = batch_of(symmetry.inputs, inputs)
+        d = cloud.dim
+        if d > 10:
+            raise refuse("PCA: too many axes", got=f"{d}, so 2^{d} signs", expected="at most 10", fix="Weighted()")
+        # Rounding turns an axis by noise over gap, so that the gap must exceed a root of the noise.
+        known = cloud.noise.clamp(max=1.0) ** 0.25
+        cut = 0.0 * known if self.fallback is None else 2 * known
+        axes, values = principal_axes(cloud.moments(cloud.points, cloud.points), cut / 2)
+        largest = torch.where(values[:, :1] > 0, values[:, :1], 1.0)
+        gap = (-values.diff(dim=-1) / largest).amin(-1) if d > 1 else values[:, 0] / largest[:, 0]
+        gap = torch.where(cloud.noise < 1, gap, 0.0).clamp(min=0)
+        if not mirrors:
+            handed = torch.where(torch.linalg.det(axes.detach()) < 0, -1.0, 1.0)
+            axes = torch.cat([axes[..., :-1], axes[..., -1:] * handed[:, None, None]], -1)
+        table = sign_table(d, mirrors, axes)
+        margin = gap.detach()
+        if self.signs == "ruled":
+            scores = sign_scores(cloud, axes, values, table)
+            best = scores.detach().topk(min(2, len(scores)), dim=0).values
+            margin = torch.minimum(margin, best[0] - best[-1]) if len(best) > 1 else margin
+        if self.fallback is None:
+            if self.signs == "all":
+                turns, weights = _every(axes, table)
+            else:
+                pick = scores.argmax(0) if self.signs == "ruled" else _drawn(table, axes, generator)
+                turns, weights = (axes * table[pick][:, None, :])[None], axes.new_ones(1, len(axes))
+            return Poses(elements_of(symmetry, turns, cloud, dtype), weights.to(dtype), margin)
+        if self.signs == "all":
+            turns, weights = _every(axes, table)
+        elif self.signs == "drawn":
+            pick = _drawn(table, axes, generator)
+            turns, weights = (axes * table[pick][:, None, :])[None], axes.new_ones(1, len(axes))
+        else:
+            turns, weights = _preferred(axes, table, scores, _TIE * known)
+        share = ramp(((gap - cut / 2) / (cut / 2)).clamp(0, 1))
+        turns, weights = with_fallback(self.fallback, symmetry, inputs, cloud, turns, weights, share)
+        if self.signs == "drawn" and len(weights) > 1:
+            turns, weights = _one_of(turns, weights, generator)
+        return Poses(elements_of(symmetry, turns, cloud, dtype), weights.to(dtype), margin, sparse=True)
+
+
+def _every(axes: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
+    turns = axes * table[:, None, None, :]
+    return turns, turns.new_full(turns.shape[:2], 1 / len(table))
+
+
+def _preferred(axes: Tensor, table: Tensor, scores: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
+    """The poses that have a share of the best score, the best first."""
+    shares = fading_shares(scores, width)
+    k = max(1, int((shares > 0).sum(0).max())) if shares.shape[1] else 1
+    weights, order = shares.topk(k, dim=0)
+    return axes * table[order][:, :, None, :], weights
+
+
+def _drawn(table: Tensor, axes: Tensor, generator: torch.Generator | None) -> Tensor:
+    source = generator.device if generator is not None else torch.device("cpu")
+    return torch.randint(len(table), (len(axes),), generator=generator, device=source).to(axes.device)
+
+
+def _one_of(turns: Tensor, weights: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    """One pose of each sample, drawn with its weight."""
+    source = generator.device if generator is not None else torch.device("cpu")
+    level = torch.rand(weights.shape[1], generator=generator, dtype=torch.float64, device=source).to(weights.device)
+    total = weights.detach().cumsum(0)
+    pick = (total < level * total[-1]).sum(0).clamp(max=len(weights) - 1)
+    each = torch.arange(weights.shape[1], device=weights.device)
+    return turns[pick, each][None], torch.ones_like(weights[:1])

@@ -1,0 +1,64 @@
+"""Which way the principal axes of a cloud point: a rule that turns with it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from canonize.frames.cloud import Cloud
+
+
+def sign_table(d: int, mirrors: bool, like: Tensor) -> Tensor:
+    """All choices of signs of d axes, (k, d): 2^d, or the 2^(d - 1) of an even number of minus signs; all plus first."""
+    rows = torch.cartesian_prod(*[torch.tensor([1.0, -1.0])] * d).reshape(-1, d)
+    rows = rows if mirrors else rows[rows.prod(-1) > 0]
+    return rows.to(dtype=like.dtype, device=like.device)
+
+
+def sign_scores(cloud: Cloud, axes: Tensor, values: Tensor, signs: Tensor) -> Tensor:
+    """How much each choice of signs is preferred, (k, batch): one function of the cloud as seen from each pose.
+
+    Sums of odd moments along the axes: third moments (the skewness and its mixed kin), and products of higher ones that
+    speak where these vanish. Each is of the order of one at most. Two choices score alike where the cloud looks the same
+    from both, which is what symmetric clouds do; of other clouds, only exceptional ones.
+
+    Args:
+        cloud: the points.
+        axes: (batch, d, d), columns.
+        values: (batch, d), the mean squares along the axes.
+        signs: (k, d), from `sign_table`.
+    """
+    d = cloud.dim
+    # Along thin directions the units are floored, so that rounding is not blown up to a shape.
+    scale = (values.clamp(min=0) + 2.5e-2 * values[:, :1].clamp(min=torch.finfo(values.dtype).tiny)).sqrt()
+    frame = axes / scale[:, None, :]
+    z = cloud.points @ frame if cloud.index is None else torch.einsum("ri,rij->rj", cloud.points, frame[cloud.index])
+    if cloud.marks is not None:
+        # Kinds count by their mark: a cloud that is symmetric but for its kinds is told apart by them.
+        z = z * (0.75 + 0.5 * cloud.marks)[..., None]
+    square = z.square()
+    odd = torch.cat([z, z * square], -1)
+    # moments[a, b] = <z_a z_b^2>, and so on; mixed ones are weighed unevenly, lest they cancel.
+    third = cloud.moments(odd, torch.cat([square, z, z * square], -1))
+    ladder = 1.0 + 0.37 * torch.arange(d, dtype=z.dtype, device=z.device)
+    even = torch.eye(d, dtype=z.dtype, device=z.device) + 0.31 * ladder
+    single = _soft((third[:, :d, :d] * even).sum(-1)) + 0.2 * _soft((third[:, d:, :d] * even.flip(0)).sum(-1) / 4)
+    total = torch.einsum("ka,ba->kb", signs, single * ladder)
+    if d > 1:
+        pairs = third[:, :d, 2 * d :] / 3 + 0.17 * (third[:, d:, 2 * d :] / 15)
+        places = torch.triu_indices(d, d, 1, device=z.device)
+        products = signs[:, places[0]] * signs[:, places[1]]
+        # The transposed moment counts differently, so that <z_a z_b^3> and <z_a^3 z_b> do not cancel.
+        both = pairs[:, places[0], places[1]] + 0.61 * pairs[:, places[1], places[0]]
+        spread = 1.0 + 0.23 * torch.arange(places.shape[1], dtype=z.dtype, device=z.device)
+        total = total + 0.5 * products @ (_soft(both) * spread).mT
+    if d > 2:
+        triples = torch.combinations(torch.arange(d, device=z.device), 3)
+        cube = cloud.mean(z[..., triples].prod(-1))
+        total = total + 0.5 * signs[:, triples].prod(-1) @ _soft(cube).mT
+    return total
+
+
+def _soft(x: Tensor) -> Tensor:
+    """x, held between -1 and 1."""
+    return x / (1 + x.abs())

@@ -1,0 +1,136 @@
+"""A continuous frame for clouds of points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from canonize._tree import brief
+from canonize.actions.trees import batch_of
+from canonize.errors import refuse
+from canonize.frames.base import Poses
+from canonize.frames.cloud import Cloud, check_is_euclidean, cloud_of, has_more, has_shifts
+from canonize.frames.design import band
+from canonize.frames.pairs import Listing, merged, pair_poses, scaled
+from canonize.groups import E, O, Rigid
+from canonize.symmetry import Symmetry, check_is_claim
+
+
+@final
+@dataclass(frozen=True, repr=False)
+class Weighted:
+    """Poses that point at the far points of a cloud, with weights that fade where poses merge or appear: continuous.
+
+    For SO(d), O(d), SE(d) and E(d), d >= 2. Each axis points at one of the points (of what is left of it when the axes
+    before are taken away), the last follows from the others. A sample has the poses of all points that are nearly the
+    farthest; a pose whose points come to be less far fades out before it goes. So the symmetrized model is continuous
+    where the model is, also on paths through symmetric clouds, which no single pose can be, and equivariant to rounding
+    for every cloud. Forces are the gradient of a smooth energy.
+
+    `Poses.margin` is the smallest extent that an axis is read from, relative to the size of the cloud: 0 for points and
+    collinear clouds, where an axis is lost. There the poses are spread over all directions that the axis may have, so that
+    tensors of the rank of the declared outputs are averaged exactly.
+
+    Args:
+        width: relative difference of lengths over which weights fade, positive. Wider is smoother and needs more poses.
+        flat: extent across, relative to the size, below which an axis fades into the average over its directions.
+        of: name of the field that holds the points; where None the first declared `Point()`, or else the first `Vector()`.
+        weights: name of the field with a weight from 0 for each point (masses, a mask); heavier points count as farther.
+        marks: name of the field that tells kinds of points apart (atomic numbers, charges): fewer ties, so fewer poses.
+
+    Raises:
+        SymmetryError: another group, an argument out of its range; on use, no points, no such field, NaN or infinity.
+
+    Singular case: where all points coincide the poses are spread over all directions; an output that is no scalar jumps
+    there, since its direction has no other bound. Collinear clouds take their missing axis from the other points and
+    vectors of the input, where these have one.
+
+    Computed in float64; poses have the dtype of the inputs, and a derivative, also the second, that is finite everywhere.
+    The time is in proportion to the number of points while few of them are far; where all are equally far, as on a sphere,
+    to its square.
+
+    Source: weighted frames are from Dym, Lawrence, Siegel, arXiv 2402.16077.
+    """
+
+    __repr__ = brief
+
+    width: float = 0.03
+    flat: float = 0.05
+    of: str | None = None
+    weights: str | None = None
+    marks: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("width", "flat"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0 < value < 1:
+                raise refuse(f"Weighted: bad {name}", got=repr(value), expected="between 0 and 1", fix=f"{name}=0.03")
+
+    def __call__(self, symmetry: Symmetry, inputs: Any, *, generator: torch.Generator | None = None) -> Poses:
+        """The poses of each sample. Draws nothing."""
+        check_is_claim(symmetry, "Weighted")
+        check_is_euclidean(symmetry.group, "Weighted")
+        cloud = cloud_of(symmetry, inputs, "Weighted", of=self.of, weights=self.weights, marks=self.marks)
+        known, reach = self.listing(symmetry, inputs, cloud)
+        return posed(symmetry, inputs, known, cloud, reach)
+
+    def listing(
+        self, symmetry: Symmetry, inputs: Any, cloud: Cloud, samples: Tensor | None = None
+    ) -> tuple[Listing, Tensor]:
+        """The poses of some samples (of all where None), numbered by their place in `samples`, and the reach of each."""
+        settings: dict[str, Any] = {
+            "mirrors": isinstance(symmetry.group, O | E),
+            "width": self.width,
+            "flat": self.flat,
+            "rank": band(symmetry.outputs),
+        }
+        known, hold, reach = pair_poses(cloud if samples is None else cloud.take(samples), **settings)
+        lost = (hold < 1).nonzero()[:, 0]
+        if not len(lost) or not has_more(symmetry):
+            return known, reach
+        # Clouds that lose an axis take it from what else turns with them.
+        names = {"of": self.of, "weights": self.weights, "marks": self.marks}
+        whole = cloud_of(symmetry, inputs, "Weighted", every=True, **names)
+        more, _, farther = pair_poses(whole.take(lost if samples is None else samples[lost]), **settings)
+        more = scaled(Listing(lost[more.sample], more.turns, more.weights), 1 - hold)
+        return merged(scaled(known, hold), more), reach.index_copy(0, lost, torch.maximum(reach[lost], farther))
+
+
+def posed(symmetry: Symmetry, inputs: Any, known: Listing, cloud: Cloud, margin: Tensor) -> Poses:
+    """Poses of a batch from a list of them."""
+    _, dtype, _ = batch_of(symmetry.inputs, inputs)
+    turns, weights = known.table(cloud.batch)
+    return Poses(elements_of(symmetry, turns, cloud, dtype), weights.to(dtype), margin.detach(), sparse=True)
+
+
+def elements_of(symmetry: Symmetry, turns: Tensor, cloud: Cloud, dtype: torch.dtype) -> Any:
+    """Elements (k, batch, ...) of the group from orthogonal matrices, about the centre of each cloud."""
+    turns = turns.to(dtype)
+    if not has_shifts(symmetry.group):
+        return turns
+    return Rigid(turns, cloud.centre.to(dtype).expand(len(turns), -1, -1))
+
+
+def with_fallback(
+    fallback: Weighted, symmetry: Symmetry, inputs: Any, cloud: Cloud, turns: Tensor, weights: Tensor, share: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The poses, and for samples whose share is below one those of the fallback, with the rest of the weight."""
+    lost = (share < 1).nonzero()[:, 0]
+    if not len(lost):
+        return turns, weights
+    known, _ = fallback.listing(symmetry, inputs, cloud, lost)
+    known = Listing(lost[known.sample], known.turns, known.weights * (1 - share[lost])[known.sample])
+    more, of_more = known.table(cloud.batch)
+    turns, weights = torch.cat([turns, more]), torch.cat([weights * share, of_more])
+    # Samples that have left the first poses have room for the others.
+    idle = weights.detach() == 0
+    k = int((~idle).sum(0).max())
+    if k == len(weights):
+        return turns, weights
+    order = idle[:, lost].int().argsort(dim=0, stable=True)
+    turns = turns.index_copy(1, lost, turns[order, lost])
+    weights = weights.index_copy(1, lost, weights[order, lost])
+    return turns[:k], weights[:k]
