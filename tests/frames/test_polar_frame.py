@@ -234,7 +234,7 @@ class TestGradient:
 @pytest.mark.parametrize("batch", [0, 1, 3])
 def test_shapes_and_dtypes(group, dtype, batch):
     x = draw(batch, group.dim, group.dim).to(dtype)
-    poses = Polar()(law(group), x)
+    poses = Polar(fallback=None)(law(group), x)
     assert poses.elements.shape == (1, batch, group.dim, group.dim)
     assert poses.elements.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
     assert poses.margin.shape == (batch,)

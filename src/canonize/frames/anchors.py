@@ -55,11 +55,12 @@ def anchors(
             whose = sample[part][who]
             rest = left_over(x[row], [unit[who] for unit in _units(x, chain[part])])
             total = score[part][who] + (levels - level) * _gain(rest.square().sum(-1), level, soft) + base[row]
-            # What the points to come can add at most: none is longer than one, nor than what the greedy axis leaves of
+            # What the points to come can add at most: none is longer than the farthest, nor than what the greedy axis leaves of
             # it plus what the axis of this chain is tilted against that one.
             ahead = torch.zeros_like(total)
             for later in range(level + 1, levels):
-                longest = (reach[whose, later] + tilt[row]).clamp(max=1.0) if level == 0 else reach[whose, 0]
+                far = reach[whose, 0]
+                longest = torch.minimum(reach[whose, later] + far * tilt[row], far) if level == 0 else far
                 ahead = ahead + (levels - later) * _gain(longest.square(), later, soft) + top[whose]
             idle = reach[whose, level] < floor[whose]
             alive = torch.where(idle, row == first[whose], total + ahead >= low[whose] - width)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from canonize._tree import describe, spec_leaves, walk
-from canonize.actions import Numbering, Point, Rows, Vector
+from canonize.actions import Numbering, Planar, Point, Rows, Vector
 from canonize.actions.rows import Layout, index_of, layout
 from canonize.actions.trees import batch_of, rows_of
 from canonize.errors import refuse
@@ -134,10 +134,22 @@ def inner(action: Any) -> Any:
     return action.action if isinstance(action, Rows) else action
 
 
-def is_points(action: Any) -> bool:
-    """Whether an action moves points or vectors by their last axis."""
+def _moved(action: Any) -> Any:
+    """`Point()` or `Vector(axis)` where that is what moves a value, also in a plane; None otherwise."""
     action = inner(action)
-    return isinstance(action, Point) or (isinstance(action, Vector) and getattr(action, "axis", -1) == -1)
+    action = action.action if isinstance(action, Planar) else action
+    return action if isinstance(action, Point) or (isinstance(action, Vector) and action.axis in (-1, -2)) else None
+
+
+def is_points(action: Any) -> bool:
+    """Whether an action moves points or vectors: by their last axis, as columns of a matrix, or in a plane."""
+    return _moved(action) is not None
+
+
+def _components(action: Any, part: Tensor) -> Tensor:
+    """The coordinates that move, in the last axis."""
+    found = part.mT if getattr(_moved(action), "axis", -1) == -2 and part.ndim > 1 else part
+    return found[..., list(inner(action).plane)] if isinstance(inner(action), Planar) else found
 
 
 def has_more(symmetry: Any) -> bool:
@@ -146,8 +158,9 @@ def has_more(symmetry: Any) -> bool:
 
 
 def named(path: str, of: str) -> bool:
-    """Whether the path of a leaf, such as `.pos` or `[0]`, is what `of` names."""
-    return path == of or path == f".{of}" or path == f"[{of}]"
+    """Whether the path of a leaf, such as `.state.pos` or `[0]`, is what `of` names: all of it, or its last name."""
+    path = path.removeprefix(".")
+    return of in (path, path.rpartition(".")[2])
 
 
 def cloud_of(
@@ -195,11 +208,11 @@ def cloud_of(
     parts = [_cloud(*found[main], batch, index, shifts, heavy, kinds, main or "the input", where)]
     parts += [_cloud(*found[name], batch, index, shifts, None, None, name, where) for name in names[1:]]
     whole = parts[0] if len(parts) == 1 else _together(parts, batch)
-    if not shifts or isinstance(inner(found[main][0]), Point):
+    if not shifts or isinstance(_moved(found[main][0]), Point):
         return whole
     # Vectors do not feel shifts: the origin is that of the points beside them.
     for name, (action, part) in found.items():
-        if isinstance(inner(action), Point):
+        if isinstance(_moved(action), Point):
             beside = _cloud(action, part, batch, index, shifts, None, None, name, where)
             return replace(whole, centre=beside.centre)
     return whole
@@ -225,7 +238,7 @@ def _choose(found: dict[str, tuple[Any, Tensor]], of: str | None, where: str) ->
             fix=f"of={fits[0].lstrip('.')!r}" if fits else "declare the coordinates as Point()",
         )
     for path in fits:
-        if isinstance(inner(found[path][0]), Point):
+        if isinstance(_moved(found[path][0]), Point):
             return path
     if fits:
         return fits[0]
@@ -268,6 +281,8 @@ def _cloud(
             fix="positions.float()",
         )
     owner = index_of(action, index)
+    eps = float(torch.finfo(part.dtype).eps)
+    part = _components(action, part)
     points = part.reshape(len(part), part.shape[1:-1].numel(), part.shape[-1]) if part.ndim > 1 else part[:, None, None]
     if owner is not None and points.shape[1] > 1:
         owner, points = owner.repeat_interleave(points.shape[1]), points.reshape(-1, part.shape[-1])
@@ -278,7 +293,7 @@ def _cloud(
     w = None if weights is None else _weights(_per_point(weights, x, where, "weights"), owner, where)
     kinds = None if marks is None else _kinds(_per_point(marks, x, where, "marks"))
     raw = _longest(x.detach(), owner, batch)
-    if shifts and isinstance(inner(action), Point):
+    if shifts and isinstance(_moved(action), Point):
         # A far origin is taken off before anything is summed up, so that the sum does not round what the points hold.
         first = _first(x, owner, batch).detach()
         x = x - _spread(first, owner)
@@ -287,7 +302,6 @@ def _cloud(
     else:
         centre = x.new_zeros(batch, x.shape[-1])
     size = _longest(x.detach() if w is None else torch.where(w[..., None] > 0, x.detach(), 0.0), owner, batch)
-    eps = float(torch.finfo(part.dtype).eps)
     noise = torch.where(size > 0, eps * raw / _positive(size), torch.inf)
     return Cloud(x / _spread(_positive(size), owner)[..., None], owner, batch, centre, size, w, kinds, noise, eps)
 

@@ -8,16 +8,23 @@ from canonize._tree import spec_leaves
 from canonize.actions import Nodes, Scalar
 from canonize.errors import refuse
 from canonize.frames.average import Average
+from canonize.frames.cloud import is_points
+from canonize.frames.pca import PCA
+from canonize.frames.polar import Polar, is_left
 from canonize.frames.sort import Sorted
-from canonize.groups import S, order
+from canonize.groups import SE, SO, E, O, S, order
 from canonize.symmetry import Symmetry, check_is_claim
 
 
 def default_frame(symmetry: Symmetry) -> Any:
-    """The frame that is exact for the claim and needs nothing else: `Sorted` for sets, `Average` for finite groups.
+    """The frame that is exact for the claim and needs nothing else.
+
+    `Sorted` for sets, `Average` for finite groups; for SO(d), O(d), SE(d) and E(d) `PCA(signs="ruled")` where the inputs
+    hold points or vectors, which calls the model once for most of them, and `Polar` where they hold only matrices that are
+    moved from the left.
 
     Raises:
-        SymmetryError: an infinite group, for which no exact frame exists without further choices.
+        SymmetryError: another infinite group, for which no exact frame exists without further choices.
     """
     check_is_claim(symmetry, "default_frame")
     leaves = spec_leaves(symmetry.inputs)
@@ -27,6 +34,10 @@ def default_frame(symmetry: Symmetry) -> Any:
         return Sorted()
     if order(symmetry.group) is not None:
         return Average()
+    points = [leaf for leaf in leaves if leaf is not None and is_points(leaf)]
+    if points and isinstance(symmetry.group, SO | O | SE | E):
+        matrices = all(is_left(leaf) for leaf in points)
+        return Polar() if matrices and isinstance(symmetry.group, SO | O) else PCA(signs="ruled")
     raise refuse(
         f"no frame is exact for {symmetry.group!r} without a choice of yours",
         got="an infinite group and no frame",

@@ -65,6 +65,8 @@ def pair_poses(cloud: Cloud, *, mirrors: bool, width: float, flat: float, rank: 
     x, owner, weights = cloud.rows()
     order = owner.argsort(stable=True)
     x, owner, weights = x[order], owner[order], weights[order]
+    # What follows compares extents with fixed numbers, so that the unit must feel the points, smoothly.
+    x = x / _size(x, weights, owner, batch)[owner, None]
     base = weights.log() if cloud.marks is None else weights.log() + cloud.marks.reshape(-1)[order].log1p()
     # Clouds that are points have no axes; their poses are spread over all directions below.
     solid = cloud.noise < _POINT
@@ -98,6 +100,15 @@ def pair_poses(cloud: Cloud, *, mirrors: bool, width: float, flat: float, rank: 
     if mirrors:
         known = _both_sides(known, x, owner, weights, flat, batch)
     return known, hold, reach
+
+
+def _size(x: Tensor, weights: Tensor, owner: Tensor, batch: int) -> Tensor:
+    """About the length of the farthest points, (batch,): the root mean square with weights that grow as length^8; smooth."""
+    square = x.square().sum(-1)
+    heavy = weights * square.pow(4)
+    low, high = (square.new_zeros(batch).index_add(0, owner, part) for part in (heavy, heavy * square))
+    known = low > 0
+    return torch.where(known, torch.where(known, high / torch.where(known, low, 1.0), 1.0).sqrt(), 1.0)
 
 
 def ramp(x: Tensor) -> Tensor:

@@ -13,10 +13,14 @@ from canonize.actions import Planar, Rows, Vector
 from canonize.actions.trees import batch_of
 from canonize.errors import SymmetryError, refuse
 from canonize.frames.base import Poses
+from canonize.frames.cloud import cloud_of, named
+from canonize.frames.pairs import ramp
+from canonize.frames.weighted import Weighted, with_fallback
 from canonize.groups import SO, O
-from canonize.linalg import polar
+from canonize.linalg import polar, principal_axes
 from canonize.symmetry import Symmetry, check_is_claim
 
+_FALLBACK = Weighted()
 _UNITS = 8
 """A margin of so many units of rounding of the input is not told from zero."""
 
@@ -38,6 +42,7 @@ class Polar:
     Args:
         of: which input is the matrix, by the name of the field or its whole path: "cell", "state.cell", "[1]". Where None,
             the one that is declared `Vector(axis=-2)`.
+        fallback: frame for samples whose rotation is not unique; None leaves them to rounding.
 
     The matrix, (batch, d, d), floating point, any unit, is one of these:
 
@@ -52,9 +57,9 @@ class Polar:
         SymmetryError: no such input or several, another shape, whole numbers, NaN or infinity, another group.
 
     Singular case: where R is not unique (a matrix of rank below d for O(d), below d - 1 for SO(d), or with det F < 0 and
-    equal smallest singular values for SO(d)), it is one of the nearest matrices, and which one depends on rounding; the
-    margin tells. Up to a margin of eight units of rounding of the input's dtype the derivative in the plane concerned is
-    zero.
+    equal smallest singular values for SO(d)), and near it (a margin below .037 for float32, 2.4e-4 for float64), the frame
+    fades into `fallback` on the columns of the matrix, so that the symmetrized model stays equivariant to rounding. Without
+    a fallback R is one of the nearest matrices, and which one depends on rounding; the margin tells.
 
     Example:
         >>> import torch
@@ -73,8 +78,11 @@ class Polar:
     __repr__ = brief
 
     of: str | None = None
+    fallback: Weighted | None = _FALLBACK
 
     def __post_init__(self) -> None:
+        if self.fallback is not None and not isinstance(self.fallback, Weighted):
+            raise refuse("Polar: bad fallback", got=repr(self.fallback), expected="a Weighted, or None", fix="Polar()")
         if self.of is not None and not isinstance(self.of, str):
             raise refuse(
                 "Polar takes the name of an input",
@@ -96,12 +104,25 @@ class Polar:
                 "rotations alone, and subtract the mean of the points or declare them Vector()",
             )
         batch, dtype, device = batch_of(symmetry.inputs, inputs)
-        matrix = self._matrix(symmetry, inputs, batch)
-        g, margin = polar(matrix.double(), special=isinstance(group, SO), floor=_UNITS * torch.finfo(matrix.dtype).eps)
-        return Poses(g[None].to(dtype), torch.ones(1, batch, dtype=dtype, device=device), margin)
+        name, matrix = self._matrix(symmetry, inputs, batch)
+        eps, special = torch.finfo(matrix.dtype).eps, isinstance(group, SO)
+        matrix = matrix.double()
+        g, margin = polar(matrix, special=special, floor=_UNITS * eps)
+        turns, weights = g[None], torch.ones(1, batch, dtype=g.dtype, device=device)
+        if self.fallback is None:
+            return Poses(turns.to(dtype), weights.to(dtype), margin)
+        # Rounding turns R by eps over margin, so that the margin must exceed a root of eps.
+        cut = 2 * eps**0.25
+        lost = (margin < cut).nonzero()[:, 0]
+        if len(lost):
+            own = _uniqueness(g[lost].mT @ matrix[lost], special)
+            share = torch.ones_like(margin).index_copy(0, lost, ramp(((own - cut / 2) / (cut / 2)).clamp(0, 1)))
+            cloud = cloud_of(symmetry, inputs, "Polar", of=name)
+            turns, weights = with_fallback(self.fallback, symmetry, inputs, cloud, turns, weights, share)
+        return Poses(turns.to(dtype), weights.to(dtype), margin, sparse=True)
 
-    def _matrix(self, symmetry: Symmetry, inputs: Any, batch: int) -> Tensor:
-        """The matrix of each sample, (batch, d, d), moved from the left by the group.
+    def _matrix(self, symmetry: Symmetry, inputs: Any, batch: int) -> tuple[str, Tensor]:
+        """The path of the matrix, and that of each sample, (batch, d, d), moved from the left by the group.
 
         Raises:
             SymmetryError: see the class.
@@ -113,7 +134,7 @@ class Polar:
             if action is not None:
                 name = path.removeprefix(".")
                 paths.append(name)
-                wanted = _is_left(action) if self.of is None else self.of in (name, name.rpartition(".")[2])
+                wanted = is_left(action) if self.of is None else named(path, self.of)
                 if wanted:
                     found.append((name, action, part))
             return part
@@ -152,7 +173,7 @@ class Polar:
         if plane is not None:
             columns = columns[:, plane]
             columns = columns if columns.shape[-1] == 2 else columns[:, :, plane]
-        return _checked(name, columns)
+        return name, _checked(name, columns)
 
     def _unclear(self, names: list[str], paths: list[str]) -> SymmetryError:
         known = ", ".join(repr(path) for path in paths)
@@ -169,7 +190,16 @@ class Polar:
         )
 
 
-def _is_left(action: Any) -> bool:
+def _uniqueness(stretch: Tensor, special: bool) -> Tensor:
+    """The margin from S = R^T F, with its derivative (of first order only, where singular values are equal)."""
+    _, values = principal_axes((stretch + stretch.mT) / 2, stretch.new_full((len(stretch),), 1e-9))
+    if values.shape[-1] == 1 and special:
+        return torch.ones_like(values[:, 0])
+    least = values[:, -2] + values[:, -1] if special else values[:, -1]
+    return least / torch.where(values[:, 0] > 0, values[:, 0], 1.0)
+
+
+def is_left(action: Any) -> bool:
     """Whether an action moves matrices from the left."""
     return bool((action.action if isinstance(action, Planar) else action) == Vector(axis=-2))
 
