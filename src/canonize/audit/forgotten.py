@@ -187,14 +187,14 @@ def _options(plan: Plan) -> list[_Option]:
     found = []
     for keys, path, spec, part in _places(claim.inputs, plan.value):
         if spec is None or spec is _LEFT_OUT or isinstance(_bare(spec), Scalar):
-            found += [_Option(False, keys, path, repr(spec), action) for action in kinds.of(part)]
+            found += [_Option(False, keys, path, repr(spec), action) for action in kinds.of(part, spec)]
     output = run(plan, plan.value, "the inputs as they came")
     for keys, path, spec, part in _places(claim.outputs, output):
         # What is left alone is not compared: no error comes from it.
         inner = _bare(spec)
         flat = inner.action if isinstance(inner, Planar) else inner
         if isinstance(inner, Scalar | Point | Vector) or isinstance(flat, Point | Vector):
-            others = kinds.of(part) if isinstance(inner, Scalar) else kinds.instead(flat, spec)
+            others = kinds.of(part, spec) if isinstance(inner, Scalar) else kinds.instead(flat, spec)
             found += [_Option(True, keys, path or "output", repr(spec), action) for action in others]
     return found
 
@@ -219,7 +219,7 @@ class _Kinds:
             if isinstance(spec, Image | Volume)
         ]
 
-    def of(self, part: Tensor) -> list[Any]:
+    def of(self, part: Tensor, spec: Any) -> list[Any]:
         """Actions that fit the shape of a tensor which is declared to stand still, the likely ones first."""
         own: list[Any] = []
         if part.is_floating_point() and part.ndim > 1 and part.shape[-1] == self.size:
@@ -239,10 +239,10 @@ class _Kinds:
                 if pair and not whole:
                     own.append(VectorImage(action.padding, action.interpolation))
                 break
-        fitting = []
-        if len(part) == self.count and part.ndim > 1:
-            fitting += own
-        if self.rows is not None:
+        if isinstance(spec, Rows):
+            return [replace(spec, action=action) for action in own]
+        fitting = list(own) if len(part) == self.count and part.ndim > 1 else []
+        if self.rows is not None and not isinstance(spec, Scalar):
             fitting += [Rows(action) for action in own if len(part) == len(self.rows.index)]
             if self.rows.owners is not None and len(part) == len(self.rows.owners):
                 fitting += [Rows(action, edges=True) for action in own]

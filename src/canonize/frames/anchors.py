@@ -54,14 +54,14 @@ def anchors(
             who, row = _pairs(counts[sample[part]], starts[sample[part]])
             whose = sample[part][who]
             rest = left_over(x[row], [unit[who] for unit in _units(x, chain[part])])
-            total = score[part][who] + (levels - level) * _gain(rest.square().sum(-1), level, soft) + base[row]
+            total = score[part][who] + _power(level, levels) * _gain(rest.square().sum(-1), level, soft) + base[row]
             # What the points to come can add at most: none is longer than the farthest, nor than what the greedy axis leaves of
             # it plus what the axis of this chain is tilted against that one.
             ahead = torch.zeros_like(total)
             for later in range(level + 1, levels):
                 far = reach[whose, 0]
                 longest = torch.minimum(reach[whose, later] + far * tilt[row], far) if level == 0 else far
-                ahead = ahead + (levels - later) * _gain(longest.square(), later, soft) + top[whose]
+                ahead = ahead + _power(later, levels) * _gain(longest.square(), later, soft) + top[whose]
             idle = reach[whose, level] < floor[whose]
             alive = torch.where(idle, row == first[whose], total + ahead >= low[whose] - width)
             picked = (alive & (base[row] > -torch.inf)).nonzero()[:, 0]
@@ -80,9 +80,14 @@ def scores(x: Tensor, chain: Tensor, base: Tensor, soft: float) -> tuple[Tensor,
     for level in range(levels):
         point = x[chain[:, level]]
         squares.append(left_over(point, units).square().sum(-1))
-        total = total + (levels - level) * _gain(squares[-1], level, soft) + base[chain[:, level]]
+        total = total + _power(level, levels) * _gain(squares[-1], level, soft) + base[chain[:, level]]
         units.append(direction(point, units, FLOOR))
     return total, torch.stack(squares) if levels else x.new_zeros(0, len(chain)), units
+
+
+def _power(level: int, levels: int) -> float:
+    """What a length counts for in the score of a chain: the first the most, lest two points be as good in either order."""
+    return float(levels - level)
 
 
 def _gain(square: Tensor, level: int, soft: float) -> Tensor:
@@ -118,7 +123,7 @@ def _greedy(
         if level == 1:
             tilt = length / x.square().sum(-1).sqrt().clamp(min=FLOOR)
         reach[:, level].scatter_reduce_(0, owner, torch.where(counted, length, 0.0), "amax")
-        total = (levels - level) * _gain(length.square(), level, soft) + base
+        total = _power(level, levels) * _gain(length.square(), level, soft) + base
         best = total.new_full((batch,), -torch.inf).scatter_reduce(0, owner, total, "amax")
         chosen = rows.new_full((batch,), len(x) - 1).scatter_reduce(
             0, owner, torch.where(total == best[owner], rows, len(x) - 1), "amin"

@@ -13,7 +13,7 @@ from canonize.frames.cloud import Cloud
 from canonize.frames.design import design
 from canonize.linalg import fading_shares, last_axis
 
-_SIDE = 0.08
+_SIDE = 0.06
 """Below this asymmetry of the points along its last axis a pose has its mirror image beside it."""
 _POINT = 1 / 32
 """A cloud is a point where the rounding of its coordinates is more than this share of its size."""
@@ -34,6 +34,7 @@ class Listing:
     turns: Tensor
     weights: Tensor
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # as for `pair_poses`
     def table(self, batch: int) -> tuple[Tensor, Tensor]:
         """The same as (k, batch, d, d) and (k, batch); weight zero and the identity where a sample has fewer than k."""
         d = self.turns.shape[-1]
@@ -47,6 +48,7 @@ class Listing:
         return turns.reshape(k, batch, d, d), weights.reshape(k, batch)
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # how many poses there are depends on the values
 def pair_poses(cloud: Cloud, *, mirrors: bool, width: float, flat: float, rank: int) -> tuple[Listing, Tensor, Tensor]:
     """Poses whose axes point at far points, with weights that fade where others come to be as far.
 

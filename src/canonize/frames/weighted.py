@@ -114,6 +114,7 @@ def elements_of(symmetry: Symmetry, turns: Tensor, cloud: Cloud, dtype: torch.dt
     return Rigid(turns, cloud.centre.to(dtype).expand(len(turns), -1, -1))
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # as for `pair_poses`
 def with_fallback(
     fallback: Weighted, symmetry: Symmetry, inputs: Any, cloud: Cloud, turns: Tensor, weights: Tensor, share: Tensor
 ) -> tuple[Tensor, Tensor]:

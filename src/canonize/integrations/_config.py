@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -261,6 +262,11 @@ def decode(told: Any, family: str, path: str, depth: int = 0) -> Any:
     if kind is None or kind.family != family:
         known = [known for known, one in KINDS.items() if one.family == family] + list(containers)
         raise bad(path, f"class {brief(name)}", ", ".join(known))
+    if family == "action":
+        # A file from before an option of an action existed means its default.
+        made = inspect.signature(kind.make).parameters
+        usual = {option: made[option].default for option in kind.options if option in made}
+        told = {option: it for option, it in usual.items() if it is not inspect.Parameter.empty} | told
     if set(told) - {"class"} != set(kind.options):
         raise bad(path, f"{name} with {brief(sorted(set(told) - {'class'}))}", f"the options {sorted(kind.options)}")
     options = {}

@@ -77,8 +77,8 @@ def direction(vector: Float[Tensor, "*batch d"], units: list[Tensor], floor: flo
     """
     rest = left_over(vector, units)
     known = rest.detach().square().sum(-1, keepdim=True) > floor**2
-    spare = _orthogonal(rest, units)
-    rest = torch.where(known, rest, spare)
+    if torch.compiler.is_compiling() or not bool(known.all()):
+        rest = torch.where(known, rest, _orthogonal(rest, units))
     unit = rest / rest.square().sum(-1, keepdim=True).sqrt()
     return left_over(unit, units) if units else unit
 

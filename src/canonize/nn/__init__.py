@@ -1,7 +1,11 @@
-"""Small networks that frames are made of: a score of uprightness, energies over a group, equivariant vectors."""
+"""Small networks that frames are made of: a score of uprightness, energies over a group, equivariant vectors; and forces."""
 
+from canonize.nn.deepsets import DeepSets
+from canonize.nn.egnn import EGNN
+from canonize.nn.energy import EnergyForces
 from canonize.nn.groupcnn import GroupCNN
 from canonize.nn.scorer import Scorer
 from canonize.nn.steerable import Steerable
+from canonize.nn.vectorneurons import VectorNeurons
 
-__all__ = ["GroupCNN", "Scorer", "Steerable"]
+__all__ = ["EGNN", "DeepSets", "EnergyForces", "GroupCNN", "Scorer", "Steerable", "VectorNeurons"]
