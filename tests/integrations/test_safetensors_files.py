@@ -213,6 +213,13 @@ def changed(folder: Path, path: str, value: Any) -> None:
     (folder / "config.json").write_text(json.dumps(told), encoding="utf-8")
 
 
+@pytest.mark.parametrize(("action", "option"), [(Vector(), "axis"), (Rows(Point()), "edges"), (Index(), "loose")])
+def test_an_action_from_before_an_option_existed_has_its_default(action, option):
+    told = encode(action, "inputs")
+    assert told.pop(option) is not None
+    assert decode(told, "action", "inputs") == action
+
+
 @pytest.mark.parametrize(
     ("path", "value", "told"),
     [
