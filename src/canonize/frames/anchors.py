@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import final
 
 import torch
 from torch import Tensor
 
-from canonize.linalg import direction, left_over
+from canonize.linalg import direction, fading_shares, left_over
 
 FLOOR = 1e-12
 """A length, in units of the size of the cloud, below which a vector has no direction."""
@@ -15,122 +17,105 @@ _BLOCK = 1 << 21
 """Pairs of a chain and a point that are looked at together."""
 
 
-@torch.no_grad()
-def anchors(
-    x: Tensor, owner: Tensor, base: Tensor, floor: Tensor, *, levels: int, width: float, soft: float
-) -> tuple[Tensor, Tensor]:
-    """The chains of `levels` points whose score is at most `width` below the best of their sample.
+@final
+@dataclass(frozen=True)
+class Chains:
+    """Chains of points with shares.
 
-    The score of a chain is the sum over l of (levels - l) log |r_l|, where r_l is what of its point l is orthogonal to
-    those before it, plus the `base` of each of its points. After the first, lengths below `soft` differ little, lest the
-    noise of a collinear cloud choose its first axis. Chains that cannot come within the width are not followed, so that a
-    cloud with few far points costs a time in proportion to its points.
+    Attributes:
+        sample: (m,), sorted: whose chain it is.
+        shares: (m,), positive; those of a sample sum to one.
+        squares: (levels, m), the squares of what is left of each point when the axes before it are taken away.
+        units: the axes, one (m, d) for each level, orthonormal.
+    """
+
+    sample: Tensor
+    shares: Tensor
+    squares: Tensor
+    units: list[Tensor]
+
+
+def chains(x: Tensor, owner: Tensor, base: Tensor, floor: Tensor, *, levels: int, width: float) -> Chains:
+    """Chains of `levels` points, each the farthest or nearly so from the span of those before it.
+
+    At each level the points of a sample share what the chain so far has: `fading_shares` of log |r| + base with `width`,
+    where r is what of a point is orthogonal to the axes before. So the noise of what is left never chooses an earlier axis,
+    and the time is in proportion to the points where few of them are far.
 
     Args:
-        x: (rows, d), points in units of the size of their sample, sorted by sample.
+        x: (rows, d), points in units of about the size of their sample, sorted by sample.
         owner: (rows,), the sample of each row.
-        base: (rows,), at most 1; minus infinity leaves a point out.
-        floor: (batch,), a length in the unit of x: where all of a sample are below it, one point is as good as another.
+        base: (rows,); minus infinity leaves a point out.
+        floor: (batch,), a length in the unit of x: where all that is left is below it, one point is as good as another.
         levels: points of a chain, from 0.
         width: positive.
-        soft: a length in the unit of x.
 
     Returns:
-        samples (chains,), sorted, and rows (chains, levels); none for samples without points.
+        None for samples without points.
     """
     batch = len(floor)
-    counts = torch.bincount(owner[base > -torch.inf], minlength=batch)
-    sample = (counts > 0).nonzero()[:, 0]
-    if not levels or not len(sample):
-        return sample, sample.new_zeros(len(sample), levels)
-    chain, score = sample.new_zeros(len(sample), 0), x.new_zeros(len(sample))
-    low, reach, tilt, first = _greedy(x, owner, base, batch, levels, soft)
-    counts = torch.bincount(owner, minlength=batch)
-    starts = counts.cumsum(0) - counts
-    top = base.new_full((batch,), -torch.inf).scatter_reduce(0, owner, base, "amax")
-    for level in range(levels):
-        kept: list[tuple[Tensor, Tensor, Tensor]] = []
-        for part in _blocks(counts[sample]):
-            who, row = _pairs(counts[sample[part]], starts[sample[part]])
-            whose = sample[part][who]
-            rest = left_over(x[row], [unit[who] for unit in _units(x, chain[part])])
-            total = score[part][who] + _power(level, levels) * _gain(rest.square().sum(-1), level, soft) + base[row]
-            # What the points to come can add at most: none is longer than the farthest, nor than what the greedy axis leaves of
-            # it plus what the axis of this chain is tilted against that one.
-            ahead = torch.zeros_like(total)
-            for later in range(level + 1, levels):
-                far = reach[whose, 0]
-                longest = torch.minimum(reach[whose, later] + far * tilt[row], far) if level == 0 else far
-                ahead = ahead + _power(later, levels) * _gain(longest.square(), later, soft) + top[whose]
-            idle = reach[whose, level] < floor[whose]
-            alive = torch.where(idle, row == first[whose], total + ahead >= low[whose] - width)
-            picked = (alive & (base[row] > -torch.inf)).nonzero()[:, 0]
-            kept.append((whose[picked], torch.cat([chain[part][who[picked]], row[picked, None]], 1), total[picked]))
-        sample, chain, score = (torch.cat(parts) for parts in zip(*kept, strict=True))
-    best = score.new_full((batch,), -torch.inf).scatter_reduce(0, sample, score, "amax")
-    picked = (score >= best[sample] - width).nonzero()[:, 0]
-    return sample[picked], chain[picked]
-
-
-def scores(x: Tensor, chain: Tensor, base: Tensor, soft: float) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """The score of each chain, the square of what is left of each of its points, (levels, chains), and the axes."""
-    levels = chain.shape[1]
-    total, squares = x.new_zeros(len(chain)), []
-    units: list[Tensor] = []
-    for level in range(levels):
-        point = x[chain[:, level]]
-        squares.append(left_over(point, units).square().sum(-1))
-        total = total + _power(level, levels) * _gain(squares[-1], level, soft) + base[chain[:, level]]
-        units.append(direction(point, units, FLOOR))
-    return total, torch.stack(squares) if levels else x.new_zeros(0, len(chain)), units
-
-
-def _power(level: int, levels: int) -> float:
-    """What a length counts for in the score of a chain: the first the most, lest two points be as good in either order."""
-    return float(levels - level)
-
-
-def _gain(square: Tensor, level: int, soft: float) -> Tensor:
-    """The logarithm of a length from its square, after the first level of sqrt(length^2 + soft^2)."""
-    return 0.5 * (square + (soft if level else FLOOR) ** 2).log()
-
-
-def _units(x: Tensor, chain: Tensor) -> list[Tensor]:
-    units: list[Tensor] = []
-    for level in range(chain.shape[1]):
-        units.append(direction(x[chain[:, level]], units, FLOOR))
-    return units
-
-
-def _greedy(
-    x: Tensor, owner: Tensor, base: Tensor, batch: int, levels: int, soft: float
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The score of the chain that takes the best point at each step, (batch,), a lower bound for the best of all.
-
-    Also how long the longest remainder is at each step, (batch, levels), the sine of the angle between each point and the
-    first axis, (rows,), and a row of each sample that counts, (batch,).
-    """
-    low = x.new_zeros(batch)
-    reach = x.new_zeros(batch, levels)
-    tilt = torch.zeros_like(base)
-    units: list[Tensor] = []
     counted = base > -torch.inf
-    rows = torch.arange(len(x), device=x.device)
-    first = rows.new_full((batch,), len(x) - 1).scatter_reduce(0, owner, torch.where(counted, rows, len(x) - 1), "amin")
-    for level in range(levels):
-        rest = left_over(x, [unit[owner] for unit in units])
-        length = rest.square().sum(-1).sqrt()
-        if level == 1:
-            tilt = length / x.square().sum(-1).sqrt().clamp(min=FLOOR)
-        reach[:, level].scatter_reduce_(0, owner, torch.where(counted, length, 0.0), "amax")
-        total = _power(level, levels) * _gain(length.square(), level, soft) + base
-        best = total.new_full((batch,), -torch.inf).scatter_reduce(0, owner, total, "amax")
-        chosen = rows.new_full((batch,), len(x) - 1).scatter_reduce(
-            0, owner, torch.where(total == best[owner], rows, len(x) - 1), "amin"
-        )
-        low = low + best
-        units.append(direction(x[chosen], units, FLOOR))
-    return low, reach, tilt, first
+    counts = torch.bincount(owner[counted], minlength=batch)
+    rows = counted.nonzero()[:, 0]
+    starts = counts.cumsum(0) - counts
+    sample = (counts > 0).nonzero()[:, 0]
+    shares, units = x.new_ones(len(sample)), list[Tensor]()
+    squares = x.new_zeros(0, len(sample))
+    for _ in range(levels):
+        parent, row = _candidates(x, base, floor, counts, starts, rows, sample, units, width)
+        point = x[row]
+        square = left_over(point, [unit[parent] for unit in units]).square().sum(-1)
+        share = _grouped(0.5 * (square + FLOOR**2).log() + base[row], parent, len(sample), width)
+        kept = (share > 0).nonzero()[:, 0]
+        parent = parent[kept]
+        units = [unit[parent] for unit in units]
+        units.append(direction(point[kept], units, FLOOR))
+        squares = torch.cat([squares[:, parent], square[kept][None]])
+        shares, sample = shares[parent] * share[kept], sample[parent]
+    return Chains(sample, shares, squares, units)
+
+
+@torch.no_grad()
+def _candidates(
+    x: Tensor,
+    base: Tensor,
+    floor: Tensor,
+    counts: Tensor,
+    starts: Tensor,
+    rows: Tensor,
+    sample: Tensor,
+    units: list[Tensor],
+    width: float,
+) -> tuple[Tensor, Tensor]:
+    """Each chain with the rows of its sample that are at most `width` below its best: which chain, and which row."""
+    found: list[tuple[Tensor, Tensor]] = []
+    for part in _blocks(counts[sample]):
+        whose = sample[part]
+        many = counts[whose]
+        who = torch.arange(len(whose), device=x.device).repeat_interleave(many)
+        place = torch.arange(len(who), device=x.device) - (many.cumsum(0) - many)[who]
+        row = rows[starts[whose][who] + place]
+        square = left_over(x[row], [unit[part][who] for unit in units]).square().sum(-1)
+        score = 0.5 * (square + FLOOR**2).log() + base[row]
+        best = score.new_full((len(whose),), -torch.inf).scatter_reduce(0, who, score, "amax")
+        longest = square.new_zeros(len(whose)).scatter_reduce(0, who, square, "amax").sqrt()
+        picked = torch.where(longest[who] < floor[whose][who], place == 0, score >= best[who] - width)
+        found.append((part.start + who[picked], row[picked]))
+    if not found:
+        return sample.new_zeros(0), sample.new_zeros(0)
+    parents, chosen = zip(*found, strict=True)
+    return torch.cat(parents), torch.cat(chosen)
+
+
+def _grouped(score: Tensor, group: Tensor, count: int, width: float) -> Tensor:
+    """The fading shares of scores within each group, by way of a table (k, count); `group` is sorted, none is empty."""
+    if not len(score):
+        return score
+    sizes = torch.bincount(group, minlength=count)
+    place = torch.arange(len(group), device=group.device) - (sizes.cumsum(0) - sizes)[group]
+    slot = place * count + group
+    table = score.new_full((int(sizes.max()) * count,), -torch.inf).index_copy(0, slot, score)
+    return fading_shares(table.reshape(-1, count), width).flatten()[slot]
 
 
 def _blocks(counts: Tensor) -> Iterator[slice]:
@@ -142,10 +127,3 @@ def _blocks(counts: Tensor) -> Iterator[slice]:
         stop = max(start + 1, int(torch.searchsorted(ends, before + _BLOCK, right=True)))
         yield slice(start, stop)
         start = stop
-
-
-def _pairs(counts: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
-    """Each chain with each row of its sample: which chain, and which row."""
-    who = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
-    place = torch.arange(len(who), device=counts.device) - (counts.cumsum(0) - counts)[who]
-    return who, starts[who] + place

@@ -8,10 +8,10 @@ from typing import final
 import torch
 from torch import Tensor
 
-from canonize.frames.anchors import anchors, scores
+from canonize.frames.anchors import chains
 from canonize.frames.cloud import Cloud
 from canonize.frames.design import design
-from canonize.linalg import fading_shares, last_axis
+from canonize.linalg import last_axis
 
 _SIDE = 0.06
 """Below this asymmetry of the points along its last axis a pose has its mirror image beside it."""
@@ -74,13 +74,9 @@ def pair_poses(cloud: Cloud, *, mirrors: bool, width: float, flat: float, rank: 
     solid = cloud.noise < _POINT
     base = torch.where(solid[owner], base, -torch.inf)
     levels = d - 1
-    floor = (8 * cloud.noise).clamp(min=1e-10)
-    sample, chain = anchors(x.detach(), owner, base.detach(), floor, levels=levels, width=width * levels, soft=flat)
-    total, squares, units = scores(x, chain, torch.where(base > -torch.inf, base, 0.0), flat)
-    shares = _shares(total, sample, batch, width * levels)
-    used = (shares > 0).nonzero()[:, 0]
-    sample, shares, squares = sample[used], shares[used], squares[1:, used]
-    columns = torch.stack([unit[used] for unit in units], -1) if units else x.new_zeros(len(sample), d, 0)
+    found = chains(x, owner, base, (8 * cloud.noise).clamp(min=1e-10), levels=levels, width=width)
+    sample, shares, squares = found.sample, found.shares, found.squares[1:]
+    columns = torch.stack(found.units, -1) if levels else x.new_zeros(len(sample), d, 0)
     known = Listing(sample, torch.cat([columns, last_axis(columns)[..., None]], -1), shares)
     # An axis that is read from a short remainder is spread over its directions, each pose by as much as its own needs.
     fades = ramp((squares / flat**2).clamp(max=1.0))
@@ -131,21 +127,6 @@ def merged(one: Listing, two: Listing) -> Listing:
     order = sample.argsort(stable=True)
     turns, weights = torch.cat([one.turns, two.turns]), torch.cat([one.weights, two.weights])
     return Listing(sample[order], turns[order], weights[order])
-
-
-def _shares(total: Tensor, sample: Tensor, batch: int, width: float) -> Tensor:
-    """The fading shares of scores in a list, by way of a table (k, batch)."""
-    counts = torch.bincount(sample, minlength=batch)
-    if not len(sample):
-        return total
-    place = torch.arange(len(sample), device=sample.device) - (counts.cumsum(0) - counts)[sample]
-    k = int(counts.max())
-    here = counts > 0
-    column = here.cumsum(0)[sample] - 1
-    table = total.new_full((k * int(here.sum()),), -torch.inf)
-    slot = place * int(here.sum()) + column
-    shares = fading_shares(table.index_copy(0, slot, total).reshape(k, -1), width)
-    return shares.flatten()[slot]
 
 
 def _spread(known: Listing, fade: Tensor, turns: Tensor) -> tuple[Listing, Tensor]:

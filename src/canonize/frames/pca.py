@@ -21,7 +21,7 @@ from canonize.linalg import fading_shares, principal_axes
 from canonize.symmetry import Symmetry, check_is_claim
 
 _TIE = 12.0
-"""Scores of signs closer than that times the fourth root of the noise fade into each other."""
+"""Scores of signs closer than that times the fourth root of eps fade into each other."""
 
 _FALLBACK = Weighted()
 Signs = Literal["all", "ruled", "drawn"]
@@ -42,8 +42,8 @@ class PCA:
 
     Where two eigenvalues come near each other the axes are lost; there, sample by sample, the frame fades into `fallback`,
     so that the symmetrized model is equivariant to rounding for every cloud, a molecule or a crystal of any symmetry
-    included. Near is: a relative gap below twice the fourth root of the rounding of the coordinates (.037 for float32,
-    2.4e-4 for float64, more far from the origin), which is where rounding would show. Only these samples cost more.
+    included. Near is: a relative gap below twice the fourth root of eps of the input's dtype (.037 for float32, 2.4e-4 for
+    float64), which is where rounding would show. Only these samples cost more.
 
     `Poses.margin` is the smallest difference of neighbouring eigenvalues relative to the largest, for signs="ruled" also
     the difference of the two best scores where that is less: how far each cloud is from a tie.
@@ -90,9 +90,10 @@ class PCA:
         d = cloud.dim
         if d > 10:
             raise refuse("PCA: too many axes", got=f"{d}, so 2^{d} signs", expected="at most 10", fix="Weighted()")
-        # Rounding turns an axis by noise over gap, so that the gap must exceed a root of the noise.
-        known = cloud.noise.clamp(max=1.0) ** 0.25
-        cut = 0.0 * known if self.fallback is None else 2 * known
+        # Rounding turns an axis by eps over gap, so that the gap must exceed a root of eps. (The rounding of coordinates
+        # far from the origin is more, but depends on where that is: what is chosen by it would not be invariant.)
+        root = float(cloud.eps**0.25)
+        cut = 0.0 if self.fallback is None else 2 * root
         axes, values = principal_axes(cloud.moments(cloud.points, cloud.points), cut / 2)
         largest = torch.where(values[:, :1] > 0, values[:, :1], 1.0)
         gap = (-values.diff(dim=-1) / largest).amin(-1) if d > 1 else values[:, 0] / largest[:, 0]
@@ -119,7 +120,7 @@ class PCA:
             pick = _drawn(table, axes, generator)
             turns, weights = (axes * table[pick][:, None, :])[None], axes.new_ones(1, len(axes))
         else:
-            turns, weights = _preferred(axes, table, scores, _TIE * known)
+            turns, weights = _preferred(axes, table, scores, _TIE * root)
         share = ramp(((gap - cut / 2) / (cut / 2)).clamp(0, 1))
         turns, weights = with_fallback(self.fallback, symmetry, inputs, cloud, turns, weights, share)
         if self.signs == "drawn" and len(weights) > 1:
@@ -132,7 +133,7 @@ def _every(axes: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
     return turns, turns.new_full(turns.shape[:2], 1 / len(table))
 
 
-def _preferred(axes: Tensor, table: Tensor, scores: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
+def _preferred(axes: Tensor, table: Tensor, scores: Tensor, width: float) -> tuple[Tensor, Tensor]:
     """The poses that have a share of the best score, the best first."""
     shares = fading_shares(scores, width)
     k = max(1, int((shares > 0).sum(0).max())) if shares.shape[1] else 1

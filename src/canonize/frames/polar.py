@@ -192,7 +192,7 @@ class Polar:
 
 def _uniqueness(stretch: Tensor, special: bool) -> Tensor:
     """The margin from S = R^T F, with its derivative (of first order only, where singular values are equal)."""
-    _, values = principal_axes((stretch + stretch.mT) / 2, stretch.new_full((len(stretch),), 1e-9))
+    _, values = principal_axes((stretch + stretch.mT) / 2, 1e-9)
     if values.shape[-1] == 1 and special:
         return torch.ones_like(values[:, 0])
     least = values[:, -2] + values[:, -1] if special else values[:, -1]

@@ -57,7 +57,7 @@ class Weighted:
 
     __repr__ = brief
 
-    width: float = 0.03
+    width: float = 0.04
     flat: float = 0.05
     of: str | None = None
     weights: str | None = None

@@ -6,7 +6,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-
 _STEPS = 14
 """From -1 the steps first grow by a third each, up to where a million scores tie, and then converge quadratically."""
 
