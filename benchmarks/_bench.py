@@ -51,6 +51,7 @@ def interleaved(
     warm: float = 0.5,
     least: float = 0.005,
     tick: Callable[[], None] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Seconds per call of each candidate, one entry a repeat.
 
@@ -62,24 +63,25 @@ def interleaved(
         warm: seconds that each candidate runs untimed before.
         least: seconds that one timing lasts at least; quick calls are repeated inside it.
         tick: called after each repeat.
+        clock: `time.process_time` where other work shares the machine; it adds up the threads.
     """
     inner = {}
     for name, call in candidates.items():
         call()
-        begin, count = time.perf_counter(), 0
-        while time.perf_counter() - begin < warm:
+        begin, count = clock(), 0
+        while clock() - begin < warm:
             call()
             count += 1
-        inner[name] = max(1, round(least * count / (time.perf_counter() - begin)))
+        inner[name] = max(1, round(least * count / (clock() - begin)))
     times: dict[str, list[float]] = {name: [] for name in candidates}
     names = list(candidates)
     for repeat in range(repeats):
         turn = repeat % len(names)
         for name in names[turn:] + names[:turn]:
-            begin = time.perf_counter()
+            begin = clock()
             for _ in range(inner[name]):
                 candidates[name]()
-            times[name].append((time.perf_counter() - begin) / inner[name])
+            times[name].append((clock() - begin) / inner[name])
         if tick:
             tick()
     return times

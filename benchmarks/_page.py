@@ -26,8 +26,9 @@ def main() -> None:
 
 
 def pages() -> dict[str, str]:
-    """The text of each page."""
-    # That file takes its tables from here.
+    """The text of each page, and of each drawing in one."""
+    # These files take their tables from here.
+    import _euclid
     import _learned
 
     core = [HEAD, *(accuracy(load(f"cifar10_c4_{model}")) for model in ("resnet20", "resnet32"))]
@@ -35,7 +36,16 @@ def pages() -> dict[str, str]:
     runs = sorted(path.stem for path in HERE.glob("cifar10_learned_*.json"))
     learned = [_learned.HEAD, *(_learned.cifar(load(name)) for name in runs), _learned.digits(load("mnist_turned"))]
     learned += [_learned.vessels(load("drive_masks")), _learned.cost(load("pose_cost"))]
-    return {"core.md": "\n".join(core), "learning.md": "\n".join(learned)}
+    scaling = load("euclid_scaling")
+    euclid = [_euclid.HEAD, _euclid.exactness(load("euclid_exactness")), _euclid.poses(load("euclid_poses"))]
+    euclid += [_euclid.speed(load("euclid_speed")), _euclid.big(load("euclid_big"))]
+    euclid += [_euclid.overhead(load("euclid_overhead")), _euclid.scaling(scaling)]
+    return {
+        "core.md": "\n".join(core),
+        "learning.md": "\n".join(learned),
+        "euclid.md": "\n".join(euclid),
+        "euclid_scaling.svg": _euclid.drawing(scaling),
+    }
 
 
 def accuracy(result: dict[str, Any]) -> str:

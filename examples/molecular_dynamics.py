@@ -1,6 +1,6 @@
 """Molecular dynamics with a potential that knows up from down, made invariant: a turned start turns the trajectory.
 
-python examples/molecular_dynamics.py --molecule CH4 --picoseconds 1
+python examples/molecular_dynamics.py --molecule CH4 --picoseconds 0.1
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def at_rest(name: str, model: Any, temperature: float = 300.0) -> Atoms:
     return atoms
 
 
-def run(atoms: Atoms, picoseconds: float, step: float = 0.25) -> tuple[np.ndarray, np.ndarray]:
+def run(atoms: Atoms, picoseconds: float, step: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
     """Total energies (steps + 1,) in eV, and positions (steps + 1, n, 3) in Å, by velocity Verlet; `step` in fs."""
     energies, positions = [], []
 
@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--molecule", default="CH4", help="a name that ase.build.molecule knows (default: CH4)")
     parser.add_argument(
-        "--picoseconds", type=float, default=1.0, help="length of each of the trajectories (default: 1)"
+        "--picoseconds", type=float, default=0.1, help="length of each of the four trajectories (default: 0.1)"
     )
     parser.add_argument("--single", action="store_true", help="compute in float32")
     options = parser.parse_args(arguments)

@@ -34,7 +34,9 @@ class Detached(torch.nn.Module):
 
 def test_energy_is_conserved_as_the_double_twin_does():
     """From the symmetric shape, where poses merge. What is left is the error of the time step, the same in both."""
-    single, double = (EXAMPLE["run"](start("CH4", dtype), 0.02)[0] for dtype in (torch.float32, torch.float64))
+    single, double = (
+        EXAMPLE["run"](start("CH4", dtype), 0.02, step=0.25)[0] for dtype in (torch.float32, torch.float64)
+    )
     assert abs(np.ptp(single) - np.ptp(double)) < 0.02 * np.ptp(double)
     # A smaller step conserves better, as it must where forces are the gradient of a continuously differentiable energy.
     finer = EXAMPLE["run"](start("CH4", torch.float64), 0.02, step=0.0625)[0]
@@ -52,20 +54,20 @@ def test_forces_without_the_frames_gradient_do_not_conserve():
 def test_a_turned_start_has_the_turned_trajectory(name):
     atoms = start(name, torch.float64)
     other, rotation = EXAMPLE["turned"](atoms)
-    _, positions = EXAMPLE["run"](atoms, 0.01)
-    _, elsewhere = EXAMPLE["run"](other, 0.01)
+    _, positions = EXAMPLE["run"](atoms, 0.01, step=0.25)
+    _, elsewhere = EXAMPLE["run"](other, 0.01, step=0.25)
     assert np.abs(positions[-1] - positions[0]).max() > 0.03
     assert np.abs(positions @ rotation.T - elsewhere).max() < 1e-9
 
 
 def test_the_script_prints_what_it_finds():
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--picoseconds", "0.004"],
+        [sys.executable, str(SCRIPT), "--picoseconds", "0.002"],
         capture_output=True,
         text=True,
         check=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     lines = dict(line.rsplit(": ", 1) for line in done.stdout.splitlines())
-    assert float(lines["bare: turned start against turned trajectory, Å"]) > 1e-3
+    assert float(lines["bare: turned start against turned trajectory, Å"]) > 1e-4
     assert float(lines["symmetrized: turned start against turned trajectory, Å"]) < 1e-9

@@ -114,7 +114,8 @@ def _grouped(score: Tensor, group: Tensor, count: int, width: float) -> Tensor:
     sizes = torch.bincount(group, minlength=count)
     place = torch.arange(len(group), device=group.device) - (sizes.cumsum(0) - sizes)[group]
     slot = place * count + group
-    table = score.new_full((int(sizes.max()) * count,), -torch.inf).index_copy(0, slot, score)
+    size = int(sizes.max()) * count
+    table = torch.full((size,), -torch.inf, dtype=score.dtype, device=score.device).index_copy(0, slot, score)
     return fading_shares(table.reshape(-1, count), width).flatten()[slot]
 
 

@@ -14,6 +14,14 @@ from canonize.actions.rows import Layout, index_of, layout
 from canonize.actions.trees import batch_of, rows_of
 from canonize.errors import refuse
 from canonize.groups import SE, SO, E, O, Translation
+from canonize.linalg.segments import (
+    positive,
+    segment_first,
+    segment_longest,
+    segment_mean,
+    segment_spread,
+    segment_total,
+)
 
 
 @final
@@ -51,24 +59,29 @@ class Cloud:
 
     def total(self, values: Tensor) -> Tensor:
         """The sum over the points of each sample: (batch, ...) from one value a point."""
-        return _total(values, self.index, self.batch)
+        return segment_total(values, self.index, self.batch)
 
     def spread(self, values: Tensor) -> Tensor:
         """For each point the value of its sample."""
-        return _spread(values, self.index)
+        return segment_spread(values, self.index)
 
     def mean(self, values: Tensor) -> Tensor:
         """The weighted mean over the points of each sample, (batch, ...); 0 for samples without points."""
         ones = torch.ones_like(self.points[..., 0]) if self.weights is None else self.weights
-        share = ones / self.spread(_positive(self.total(ones)))
+        share = ones / self.spread(positive(self.total(ones)))
         return self.total(values * share.reshape(*share.shape, *(1,) * (values.ndim - share.ndim)))
+
+    def count(self) -> Tensor:
+        """How many points a sample has, (batch,); where they have weights, how many of equal weight would be as many."""
+        ones = torch.ones_like(self.points[..., 0]) if self.weights is None else self.weights
+        return self.total(ones).square() / positive(self.total(ones.square()))
 
     def moments(self, one: Tensor, two: Tensor) -> Tensor:
         """Weighted means of all products of features: (batch, p, q) from p and q features a point."""
         if self.index is None and self.weights is None:
             return one.mT @ two / max(1, one.shape[1])
         ones = torch.ones_like(self.points[..., 0]) if self.weights is None else self.weights
-        share = (ones / self.spread(_positive(self.total(ones))))[..., None]
+        share = (ones / self.spread(positive(self.total(ones))))[..., None]
         if self.index is None:
             return (one * share).mT @ two
         outer = (one * share)[:, :, None] * two[:, None, :]
@@ -104,7 +117,7 @@ class Cloud:
         heaviest = torch.zeros(self.batch, dtype=flat.dtype, device=flat.device).scatter_reduce(
             0, owner, flat, "amax", include_self=True
         )
-        return self.points.reshape(-1, self.dim), owner, flat / _positive(heaviest)[owner]
+        return self.points.reshape(-1, self.dim), owner, flat / positive(heaviest)[owner]
 
 
 def has_shifts(group: Any) -> bool:
@@ -292,40 +305,18 @@ def _cloud(
     _finite(x, owner, f"{where}: the coordinates{'' if name == 'the input' else ' ' + name} are not finite")
     w = None if weights is None else _weights(_per_point(weights, x, where, "weights"), owner, where)
     kinds = None if marks is None else _kinds(_per_point(marks, x, where, "marks"))
-    raw = _longest(x.detach(), owner, batch)
+    raw = segment_longest(x.detach(), owner, batch)
     if shifts and isinstance(_moved(action), Point):
         # A far origin is taken off before anything is summed up, so that the sum does not round what the points hold.
-        first = _first(x, owner, batch).detach()
-        x = x - _spread(first, owner)
-        mean = _mean(x, w, owner, batch)
-        x, centre = x - _spread(mean, owner), first + mean
+        first = segment_first(x, owner, batch).detach()
+        x = x - segment_spread(first, owner)
+        mean = segment_mean(x, w, owner, batch)
+        x, centre = x - segment_spread(mean, owner), first + mean
     else:
         centre = x.new_zeros(batch, x.shape[-1])
-    size = _longest(x.detach() if w is None else torch.where(w[..., None] > 0, x.detach(), 0.0), owner, batch)
-    noise = torch.where(size > 0, eps * raw / _positive(size), torch.inf)
-    return Cloud(x / _spread(_positive(size), owner)[..., None], owner, batch, centre, size, w, kinds, noise, eps)
-
-
-def _longest(x: Tensor, owner: Tensor | None, batch: int) -> Tensor:
-    """The length of the longest vector of each sample, (batch,); no square leaves the range of numbers."""
-    length = _most(x.square().sum(-1), owner, batch).sqrt()
-    if torch.compiler.is_compiling() or not bool(((length > 1e-150) & (length < 1e150) | (length == 0)).all()):
-        entry = _most(x.abs().amax(-1) if x.shape[-1] else x.sum(-1), owner, batch)
-        unit = x / _spread(_positive(entry), owner)[..., None]
-        return entry * _most(unit.square().sum(-1), owner, batch).sqrt()
-    # Squares below the range have been lost where the length is zero and an entry is not.
-    if bool((length == 0).any()):
-        entry = _most(x.abs().amax(-1) if x.shape[-1] else x.sum(-1), owner, batch)
-        return torch.where((length == 0) & (entry > 0), entry, length)
-    return length
-
-
-def _mean(x: Tensor, w: Tensor | None, owner: Tensor | None, batch: int) -> Tensor:
-    if w is None and owner is None:
-        return x.mean(1) if x.shape[1] else x.new_zeros(batch, x.shape[-1])
-    share = torch.ones_like(x[..., 0]) if w is None else w
-    share = share / _spread(_positive(_total(share, owner, batch)), owner)
-    return _total(x * share[..., None], owner, batch)
+    size = segment_longest(x.detach() if w is None else torch.where(w[..., None] > 0, x.detach(), 0.0), owner, batch)
+    noise = torch.where(size > 0, eps * raw / positive(size), torch.inf)
+    return Cloud(x / segment_spread(positive(size), owner)[..., None], owner, batch, centre, size, w, kinds, noise, eps)
 
 
 def _weights(w: Tensor, owner: Tensor | None, where: str) -> Tensor:
@@ -389,32 +380,3 @@ def _finite(x: Tensor, owner: Tensor | None, what: str) -> None:
         expected="finite numbers",
         fix="drop or repair these samples: they have no pose",
     )
-
-
-def _positive(x: Tensor) -> Tensor:
-    """x, and one where it is zero: a number to divide by."""
-    return torch.where(x > 0, x, 1.0)
-
-
-def _total(values: Tensor, owner: Tensor | None, batch: int) -> Tensor:
-    if owner is None:
-        return values.sum(1)
-    return values.new_zeros(batch, *values.shape[1:]).index_add(0, owner, values)
-
-
-def _most(values: Tensor, owner: Tensor | None, batch: int) -> Tensor:
-    """The largest of numbers from 0 in each sample, (batch,); 0 where there are none."""
-    if owner is None:
-        return values.amax(1) if values.shape[1] else values.new_zeros(batch)
-    return values.new_zeros(batch).scatter_reduce(0, owner, values, "amax", include_self=True)
-
-
-def _spread(values: Tensor, owner: Tensor | None) -> Tensor:
-    return values[:, None] if owner is None else values[owner]
-
-
-def _first(x: Tensor, owner: Tensor | None, batch: int) -> Tensor:
-    """One point of each sample, which one does not matter; zero for samples without any."""
-    if owner is None:
-        return x[:, 0] if x.shape[1] else x.new_zeros(batch, x.shape[-1])
-    return x.new_zeros(batch, x.shape[-1]).index_copy(0, owner.flip(0), x.flip(0))

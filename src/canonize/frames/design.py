@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor
 from canonize._tree import spec_leaves
 from canonize.actions import Each, Numbering, Point, Scalar, Vector
 from canonize.actions import Tensor as TensorAction
-from canonize.groups import C, Icosahedral, Octahedral
+from canonize.groups import Icosahedral, Octahedral
 
 UNKNOWN = 2
 """The rank that outputs are taken to have where their action does not say it."""
@@ -39,13 +38,13 @@ def _rank(action: Any) -> int:
     return _rank(within) if within is not None else UNKNOWN
 
 
-@lru_cache(maxsize=64)
 def _design(n: int, rank: int) -> Tensor:
     if n == 1 or (n > 2 and rank == 0):
         return torch.eye(n, dtype=torch.float64)[None]
     if n == 2:
         # Three more than rank 0 needs: an energy is then smooth to second order where the direction is lost.
-        return C(rank + 3).elements(dtype=torch.float64)
+        angle = torch.arange(rank + 3, dtype=torch.float64) * (2 * torch.pi / (rank + 3))
+        return torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], -1).reshape(-1, 2, 2)
     if n == 3 and rank > 2:
         return (Octahedral() if rank == 3 else Icosahedral()).elements(dtype=torch.float64)
     # Cyclic permutations of the axes with an even number of signs turned over; in space the rotations of a tetrahedron.

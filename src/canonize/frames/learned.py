@@ -19,7 +19,7 @@ from canonize.groups import E, O
 from canonize.linalg import direction, last_axis, left_over
 from canonize.symmetry import Symmetry, call, check_is_claim
 
-_FADE = 0.05
+_FADE = 0.1
 """Margins below that fade into the fallback, and below half of it have faded."""
 
 
@@ -40,7 +40,7 @@ class Learned(nn.Module):
 
     Args:
         network: called as the model is. An `nn.Module` becomes part of this frame.
-        fallback: frame for samples whose margin is below .05.
+        fallback: frame for samples whose margin is below .1.
         scale: which share of the size of a cloud the first vector must have for a margin of one half, positive.
         of: name of the field that holds the points, from which the centre and the size are taken; as for `Weighted`.
 

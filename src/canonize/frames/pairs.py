@@ -34,7 +34,6 @@ class Listing:
     turns: Tensor
     weights: Tensor
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # as for `pair_poses`
     def table(self, batch: int) -> tuple[Tensor, Tensor]:
         """The same as (k, batch, d, d) and (k, batch); weight zero and the identity where a sample has fewer than k."""
         d = self.turns.shape[-1]
@@ -48,7 +47,6 @@ class Listing:
         return turns.reshape(k, batch, d, d), weights.reshape(k, batch)
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # how many poses there are depends on the values
 def pair_poses(cloud: Cloud, *, mirrors: bool, width: float, flat: float, rank: int) -> tuple[Listing, Tensor, Tensor]:
     """Poses whose axes point at far points, with weights that fade where others come to be as far.
 
@@ -74,7 +72,10 @@ def pair_poses(cloud: Cloud, *, mirrors: bool, width: float, flat: float, rank: 
     solid = cloud.noise < _POINT
     base = torch.where(solid[owner], base, -torch.inf)
     levels = d - 1
-    found = chains(x, owner, base, (8 * cloud.noise).clamp(min=1e-10), levels=levels, width=width)
+    # In the plane poses are few, so that they may fade over twice the width.
+    found = chains(
+        x, owner, base, (8 * cloud.noise).clamp(min=1e-10), levels=levels, width=2 * width if d == 2 else width
+    )
     sample, shares, squares = found.sample, found.shares, found.squares[1:]
     columns = torch.stack(found.units, -1) if levels else x.new_zeros(len(sample), d, 0)
     known = Listing(sample, torch.cat([columns, last_axis(columns)[..., None]], -1), shares)
@@ -169,8 +170,9 @@ def _both_sides(known: Listing, x: Tensor, owner: Tensor, weights: Tensor, flat:
     whole = total(heavy * along.abs() * along.square())
     known_side = whole > 0
     skew = torch.where(known_side, total(heavy * along.pow(3)) / torch.where(known_side, whole, 1.0), 0.0)
-    share = (skew * ramp((thickness / flat**2).clamp(max=1.0)) / _SIDE).clamp(-1, 1)
-    share = (1 + share * (3 - share.square()) / 2) / 2
+    side = (skew / _SIDE).clamp(-1, 1)
+    # Of a flat cloud neither side is the farther: the choice fades out.
+    share = (1 + ramp((thickness / flat**2).clamp(max=1.0)) * side * (3 - side.square()) / 2) / 2
     mirrored = torch.cat([known.turns[..., :-1], -last[..., None]], -1)
     up, down = (share > 0).nonzero()[:, 0], (share < 1).nonzero()[:, 0]
     return merged(

@@ -20,8 +20,8 @@ from canonize.groups import E, O
 from canonize.linalg import fading_shares, principal_axes
 from canonize.symmetry import Symmetry, check_is_claim
 
-_TIE = 12.0
-"""Scores of signs closer than that times the fourth root of eps fade into each other."""
+_TIE = 2.4
+"""Scores of signs of ten points closer than that times the eighth root of eps fade into each other."""
 
 _FALLBACK = Weighted()
 Signs = Literal["all", "ruled", "drawn"]
@@ -42,7 +42,7 @@ class PCA:
 
     Where two eigenvalues come near each other the axes are lost; there, sample by sample, the frame fades into `fallback`,
     so that the symmetrized model is equivariant to rounding for every cloud, a molecule or a crystal of any symmetry
-    included. Near is: a relative gap below twice the fourth root of eps of the input's dtype (.037 for float32, 2.4e-4 for
+    included. Near is: a relative gap below 2.5 times the fourth root of eps of the input's dtype (.046 for float32, 3e-4 for
     float64), which is where rounding would show. Only these samples cost more.
 
     `Poses.margin` is the smallest difference of neighbouring eigenvalues relative to the largest, for signs="ruled" also
@@ -93,7 +93,7 @@ class PCA:
         # Rounding turns an axis by eps over gap, so that the gap must exceed a root of eps. (The rounding of coordinates
         # far from the origin is more, but depends on where that is: what is chosen by it would not be invariant.)
         root = float(cloud.eps**0.25)
-        cut = 0.0 if self.fallback is None else 2 * root
+        cut = 0.0 if self.fallback is None else 2.5 * root
         axes, values = principal_axes(cloud.moments(cloud.points, cloud.points), cut / 2)
         largest = torch.where(values[:, :1] > 0, values[:, :1], 1.0)
         gap = (-values.diff(dim=-1) / largest).amin(-1) if d > 1 else values[:, 0] / largest[:, 0]
@@ -120,7 +120,9 @@ class PCA:
             pick = _drawn(table, axes, generator)
             turns, weights = (axes * table[pick][:, None, :])[None], axes.new_ones(1, len(axes))
         else:
-            turns, weights = _preferred(axes, table, scores, _TIE * root)
+            # Where axes are loosely known, so are the scores; over many points their rounding averages out.
+            loose = (1 + 0.05 / gap.clamp(min=cut / 2)) * (10 / cloud.count().clamp(min=10)).sqrt()
+            turns, weights = _preferred(axes, table, scores, _TIE * float(cloud.eps**0.125) * loose)
         share = ramp(((gap - cut / 2) / (cut / 2)).clamp(0, 1))
         turns, weights = with_fallback(self.fallback, symmetry, inputs, cloud, turns, weights, share)
         if self.signs == "drawn" and len(weights) > 1:
@@ -133,7 +135,7 @@ def _every(axes: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
     return turns, turns.new_full(turns.shape[:2], 1 / len(table))
 
 
-def _preferred(axes: Tensor, table: Tensor, scores: Tensor, width: float) -> tuple[Tensor, Tensor]:
+def _preferred(axes: Tensor, table: Tensor, scores: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
     """The poses that have a share of the best score, the best first."""
     shares = fading_shares(scores, width)
     k = max(1, int((shares > 0).sum(0).max())) if shares.shape[1] else 1

@@ -31,7 +31,7 @@ def sign_scores(cloud: Cloud, axes: Tensor, values: Tensor, signs: Tensor) -> Te
     """
     d = cloud.dim
     # Along thin directions the units are floored, so that rounding is not blown up to a shape.
-    scale = (values.clamp(min=0) + 2.5e-2 * torch.where(values[:, :1] > 0, values[:, :1], 1.0)).sqrt()
+    scale = (values.clamp(min=0) + 5e-2 * torch.where(values[:, :1] > 0, values[:, :1], 1.0)).sqrt()
     frame = axes / scale[:, None, :]
     z = cloud.points @ frame if cloud.index is None else torch.einsum("ri,rij->rj", cloud.points, frame[cloud.index])
     if cloud.marks is not None:

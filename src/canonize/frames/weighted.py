@@ -35,7 +35,8 @@ class Weighted:
     tensors of the rank of the declared outputs are averaged exactly.
 
     Args:
-        width: relative difference of lengths over which weights fade, positive. Wider is smoother and needs more poses.
+        width: relative difference of lengths over which weights fade, positive; in the plane twice as much. Wider is smoother
+            and needs more poses.
         flat: extent across, relative to the size, below which an axis fades into the average over its directions.
         of: name of the field that holds the points; where None the first declared `Point()`, or else the first `Vector()`.
         weights: name of the field with a weight from 0 for each point (masses, a mask); heavier points count as farther.
@@ -57,8 +58,8 @@ class Weighted:
 
     __repr__ = brief
 
-    width: float = 0.04
-    flat: float = 0.05
+    width: float = 0.045
+    flat: float = 0.06
     of: str | None = None
     weights: str | None = None
     marks: str | None = None
@@ -114,7 +115,6 @@ def elements_of(symmetry: Symmetry, turns: Tensor, cloud: Cloud, dtype: torch.dt
     return Rigid(turns, cloud.centre.to(dtype).expand(len(turns), -1, -1))
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # as for `pair_poses`
 def with_fallback(
     fallback: Weighted, symmetry: Symmetry, inputs: Any, cloud: Cloud, turns: Tensor, weights: Tensor, share: Tensor
 ) -> tuple[Tensor, Tensor]:
