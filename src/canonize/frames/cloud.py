@@ -19,6 +19,7 @@ from canonize.linalg.segments import (
     segment_first,
     segment_longest,
     segment_mean,
+    segment_most,
     segment_spread,
     segment_total,
 )
@@ -305,7 +306,7 @@ def _cloud(
     _finite(x, owner, f"{where}: the coordinates{'' if name == 'the input' else ' ' + name} are not finite")
     w = None if weights is None else _weights(_per_point(weights, x, where, "weights"), owner, where)
     kinds = None if marks is None else _kinds(_per_point(marks, x, where, "marks"))
-    raw = segment_longest(x.detach(), owner, batch)
+    raw = segment_most(x.detach().abs().amax(-1), owner, batch)
     if shifts and isinstance(_moved(action), Point):
         # A far origin is taken off before anything is summed up, so that the sum does not round what the points hold.
         first = segment_first(x, owner, batch).detach()

@@ -124,14 +124,19 @@ def with_fallback(
         return turns, weights
     known, _ = fallback.listing(symmetry, inputs, cloud, lost)
     known = Listing(lost[known.sample], known.turns, known.weights * (1 - share[lost])[known.sample])
-    more, of_more = known.table(cloud.batch)
-    turns, weights = torch.cat([turns, more]), torch.cat([weights * share, of_more])
-    # Samples that have left the first poses have room for the others.
-    idle = weights.detach() == 0
-    k = int((~idle).sum(0).max())
-    if k == len(weights):
-        return turns, weights
-    order = idle[:, lost].int().argsort(dim=0, stable=True)
-    turns = turns.index_copy(1, lost, turns[order, lost])
-    weights = weights.index_copy(1, lost, weights[order, lost])
-    return turns[:k], weights[:k]
+    # Only the columns of these samples are put together anew; all others keep theirs, padded with poses that are none.
+    place = torch.zeros(cloud.batch, dtype=torch.int64, device=lost.device).index_copy(
+        0, lost, torch.arange(len(lost), device=lost.device)
+    )
+    more, of_more = Listing(place[known.sample], known.turns, known.weights).table(len(lost))
+    both = torch.cat([turns[:, lost], more])
+    of_both = torch.cat([weights[:, lost] * share[lost], of_more])
+    idle = of_both.detach() == 0
+    k = max(len(weights), int((~idle).sum(0).max()))
+    order = idle.int().argsort(dim=0, stable=True)[:k]
+    columns = torch.arange(len(lost), device=lost.device)
+    if k > len(weights):
+        unit = torch.eye(cloud.dim, dtype=turns.dtype, device=turns.device)
+        turns = torch.cat([turns, unit.expand(k - len(turns), cloud.batch, -1, -1)])
+        weights = torch.cat([weights, weights.new_zeros(k - len(weights), cloud.batch)])
+    return turns.index_copy(1, lost, both[order, columns]), weights.index_copy(1, lost, of_both[order, columns])

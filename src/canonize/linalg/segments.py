@@ -39,7 +39,8 @@ def segment_first(x: Tensor, owner: Tensor | None, batch: int) -> Tensor:
 
 def segment_longest(x: Tensor, owner: Tensor | None, batch: int) -> Tensor:
     """The length of the longest vector of each sample, (batch,); no square leaves the range of numbers."""
-    length = segment_most(x.square().sum(-1), owner, batch).sqrt()
+    # A product with ones sums rows of two or three several times faster than sum does.
+    length = segment_most(x.square() @ x.new_ones(x.shape[-1]), owner, batch).sqrt()
     if torch.compiler.is_compiling() or not bool(((length > 1e-150) & (length < 1e150) | (length == 0)).all()):
         entry = segment_most(x.abs().amax(-1) if x.shape[-1] else x.sum(-1), owner, batch)
         unit = x / segment_spread(positive(entry), owner)[..., None]
