@@ -130,12 +130,17 @@ def _peer() -> Callable[..., Any]:
 def big(options: argparse.Namespace) -> dict[str, Any]:
     """Milliseconds to pose 32 clouds of 1,024 points."""
     x = clouds(options.data, "test").points[::28][:32].contiguous()
-    frames = {
+    frames: dict[str, Any] = {
         "PCA('ruled')": PCA("ruled"),
         "PCA()": PCA(),
         "Weighted()": Weighted(),
-        "Learned(VectorNeurons(3))": Learned(VectorNeurons(3, generator=torch.Generator().manual_seed(SEED))).eval(),
     }
+    for text, settings in {
+        "VectorNeurons(3)": {},
+        "VectorNeurons(3, channels=8, depth=1)": {"channels": 8, "depth": 1},
+    }.items():
+        network = VectorNeurons(3, generator=torch.Generator().manual_seed(SEED), **settings)
+        frames[f"Learned({text})"] = Learned(network).eval()
     claims = TURNS | {"E(3)": DENSE["E(3)"]}
     calls = {
         f"{name}, {group}": lambda frame=frame, claim=claim: frame(claim, x)

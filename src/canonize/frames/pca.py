@@ -43,7 +43,8 @@ class PCA:
     Where two eigenvalues come near each other the axes are lost; there, sample by sample, the frame fades into `fallback`,
     so that the symmetrized model is equivariant to rounding for every cloud, a molecule or a crystal of any symmetry
     included. Near is: a relative gap below 2.5 times the fourth root of eps of the input's dtype (.046 for float32, 3e-4 for
-    float64), which is where rounding would show. Only these samples cost more.
+    float64), and less as the root of their number for more than ten points, which is where rounding would show. Only these
+    samples cost more. On the scale of that gap the frame is continuous, but steep: for dynamics take `Weighted`.
 
     `Poses.margin` is the smallest difference of neighbouring eigenvalues relative to the largest, for signs="ruled" also
     the difference of the two best scores where that is less: how far each cloud is from a tie.
@@ -90,10 +91,10 @@ class PCA:
         d = cloud.dim
         if d > 10:
             raise refuse("PCA: too many axes", got=f"{d}, so 2^{d} signs", expected="at most 10", fix="Weighted()")
-        # Rounding turns an axis by eps over gap, so that the gap must exceed a root of eps. (The rounding of coordinates
-        # far from the origin is more, but depends on where that is: what is chosen by it would not be invariant.)
-        root = float(cloud.eps**0.25)
-        cut = 0.0 if self.fallback is None else 2.5 * root
+        # Rounding turns an axis by eps over gap, so that the gap must exceed a root of eps; over many points it averages
+        # out. (Far from the origin it is more, but how far depends on where that is, which no choice may.)
+        few = (10 / cloud.count().clamp(min=10)).sqrt()
+        cut = 0.0 * few if self.fallback is None else 2.5 * cloud.eps**0.25 * few
         axes, values = principal_axes(cloud.moments(cloud.points, cloud.points), cut / 2)
         largest = torch.where(values[:, :1] > 0, values[:, :1], 1.0)
         gap = (-values.diff(dim=-1) / largest).amin(-1) if d > 1 else values[:, 0] / largest[:, 0]
@@ -120,8 +121,8 @@ class PCA:
             pick = _drawn(table, axes, generator)
             turns, weights = (axes * table[pick][:, None, :])[None], axes.new_ones(1, len(axes))
         else:
-            # Where axes are loosely known, so are the scores; over many points their rounding averages out.
-            loose = (1 + 0.05 / gap.clamp(min=cut / 2)) * (10 / cloud.count().clamp(min=10)).sqrt()
+            # Where axes are loosely known, so are the scores.
+            loose = few * (1 + 0.05 / torch.maximum(gap, cut / 2))
             turns, weights = _preferred(axes, table, scores, _TIE * float(cloud.eps**0.125) * loose)
         share = ramp(((gap - cut / 2) / (cut / 2)).clamp(0, 1))
         turns, weights = with_fallback(self.fallback, symmetry, inputs, cloud, turns, weights, share)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def principal_axes(
-    matrix: Float[Tensor, "batch d d"], floor: float
+    matrix: Float[Tensor, "batch d d"], floor: float | Float[Tensor, " batch"]
 ) -> tuple[Float[Tensor, "batch d d"], Float[Tensor, "batch d"]]:
     """Eigenvectors as columns and eigenvalues, the largest first, of symmetric matrices; their signs are arbitrary.
 
@@ -18,7 +18,7 @@ def principal_axes(
 
     Args:
         matrix: (batch, d, d), symmetric, positive semi-definite, float64.
-        floor: dimensionless, at least 0.
+        floor: dimensionless, at least 0; one for all, or one a sample.
 
     Returns:
         Columns (batch, d, d) and eigenvalues (batch, d).
