@@ -52,8 +52,8 @@ The largest error over {result["shapes"]} shapes (the G2 set of molecules from s
 under {result["elements"]} random elements, and the shape where it is. The model is smooth and without any symmetry
 of its own. Errors are relative to the root mean square of what the bare model returns over the set; shapes are turned in
 float64, shifted by about their size, and rounded then, so that part of what float32 shows is rounding of the input.
-`fallback=None` is frame averaging as published: its axes are noise where eigenvalues are equal. The learned frame stands as it
-is before training; it is as exact as its network obeys its law.
+`PCA(fallback=None)` is frame averaging as published: its axes are noise where eigenvalues are equal. The learned frame is
+not trained; it is as exact as its network obeys its law.
 
 {grid(columns, rows)}
 
@@ -110,7 +110,7 @@ def speed(result: dict[str, Any]) -> str:
     return f"""## Speed of a pose
 
 E(3), float32. *Copies*: what a model is shown, the molecule as seen from each of its poses. The loop always makes eight, one
-molecule at a time, and does nothing about ties, as `PCA(fallback=None)` does and the published code.{peer}
+molecule at a time, and like `PCA(fallback=None)` and the published code does nothing about ties.{peer}
 Each run checks first that all show the same copies of molecules away from ties. Medians of {result["repeats"]} interleaved
 timings; the ratio with its quartiles.{CLOCKS[result["clock"]]}
 

@@ -29,6 +29,8 @@ def pages() -> dict[str, str]:
     """The text of each page, and of each drawing in one."""
     # These files take their tables from here.
     import _euclid
+    import _euclid_modelnet
+    import _euclid_runs
     import _learned
 
     core = [HEAD, *(accuracy(load(f"cifar10_c4_{model}")) for model in ("resnet20", "resnet32"))]
@@ -40,6 +42,8 @@ def pages() -> dict[str, str]:
     euclid = [_euclid.HEAD, _euclid.exactness(load("euclid_exactness")), _euclid.poses(load("euclid_poses"))]
     euclid += [_euclid.speed(load("euclid_speed")), _euclid.big(load("euclid_big"))]
     euclid += [_euclid.overhead(load("euclid_overhead")), _euclid.scaling(scaling)]
+    euclid += [_euclid_runs.nbody(load("nbody")), _euclid_modelnet.modelnet(load("modelnet10"))]
+    euclid += [_euclid_runs.nve(load("nve"))]
     return {
         "core.md": "\n".join(core),
         "learning.md": "\n".join(learned),

@@ -6,9 +6,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-_STEPS = 14
-"""The distance to the root is first halved by each step, then squared; enough where a million scores tie."""
-
 
 def fading_shares(
     scores: Float[Tensor, "count batch"], width: float | Float[Tensor, " batch"]
@@ -34,20 +31,22 @@ def fading_shares(
     z = scores / width
     with torch.no_grad():
         near = z - z.amax(0)
-        # Newton's steps on a convex, falling function, from below its root: they rise to it and never pass it.
-        threshold = torch.full_like(near[0], -1.0)
-        for _ in range(_STEPS):
-            left = (near - threshold).clamp(min=0)
-            step = (left.square().sum(0) - 1) / (2 * left.sum(0))
-            threshold = threshold + step
-            if not torch.compiler.is_compiling() and bool((step < 1e-9).all()):
-                break
-        chosen = near > threshold
-    near = torch.where(chosen, z - z.detach().amax(0), 0.0)
-    # Two more steps, with a derivative: that of the root, of first and of second order.
-    for _ in range(2):
-        left = torch.where(chosen, near - threshold, 0.0)
-        threshold = threshold + (left.square().sum(0) - 1) / (2 * left.sum(0))
-    shares = torch.where(chosen, near - threshold, 0.0).clamp(min=0).square()
+        ranked = near.sort(0, descending=True).values
+        # Beyond the width nothing can have a share; without these the sums hold no infinity.
+        inside = ranked > -1
+        kept = torch.where(inside, ranked, 0.0)
+        count = inside.cumsum(0)
+        total, square = kept.cumsum(0), kept.square().cumsum(0)
+        mean = total / count
+        edge = mean - ((1 - square + total * mean).clamp(min=0) / count).sqrt()
+        # The threshold of the largest set of the best whose members all exceed it.
+        size = ((edge <= ranked) & inside).sum(0, keepdim=True)
+        chosen = near > edge.gather(0, size - 1)
+    count = chosen.sum(0)
+    kept = torch.where(chosen, z - z.detach().amax(0), 0.0)
+    mean = kept.sum(0) / count
+    spread = torch.where(chosen, kept - mean, 0.0).square().sum(0)
+    threshold = mean - ((1 - spread).clamp(min=torch.finfo(z.dtype).tiny) / count).sqrt()
+    shares = torch.where(chosen, kept - threshold, 0.0).clamp(min=0).square()
     # The sum is one to rounding already.
     return shares / shares.sum(0)
