@@ -31,16 +31,18 @@ def nbody(result: dict[str, Any]) -> str:
         sections.append(f"### {title[0].upper()}{title[1:]}\n\n{grid(columns, body)}\n")
     seeds = max(row["runs"] for row in result["tables"]["wall-clock"])
     papers = ", ".join(f"{name} {value:.4f}" for name, value in result["papers"].items())
+    linear = result["linear"]["mean"]
     return f"""## n-body: where five charged particles will be
 
-Squared error of the coordinates on {result["runs"]["test"]:,} test runs, trained on {result["runs"]["train"]:,}; mean over {seeds} seeds, ± half the
-spread between them. *Without worst 1 %*: the system is chaotic, and few runs hold much of the error. *Equivariance*: the
-largest relative change of the answer under a rotation, reflection and shift, in float64. *Epoch*, *s*: where the validation
+Squared error of the coordinates on {result["runs"]["test"]:,} test runs, trained on {result["runs"]["train"]:,};
+mean over {seeds} seeds, ± half the spread between them. *Without worst 1 %*: the system is chaotic, and few runs hold much of
+the error. *Equivariance*: the largest relative change of the answer under a rotation, reflection and shift, in float64. *Epoch*, *s*: where the validation
 error was lowest. All rows but the EGNN train the same plain message-passing network, which is not equivariant; poses of the
 training runs are worked out once, and that time counts. A constant rate with a running mean of the weights lets one run
 serve both tables.
 
-{"".join(section + chr(10) for section in sections)}Moving on at constant velocity: {result["linear"]["mean"]:.4f}. Published, on other draws of these data and with far longer training: {papers}.
+{"".join(section + chr(10) for section in sections)}Moving on at constant velocity: {linear:.4f}.
+Published, on other draws of these data and with far longer training: {papers}.
 The rate, width and depth were chosen on the plain network with drawn signs, on validation runs; the EGNN had fewer trials.
 
 {how(result)}"""
@@ -62,9 +64,10 @@ def nve(result: dict[str, Any]) -> str:
     ]
     return f"""## Molecular dynamics at constant energy
 
-{result["picoseconds"]:g} ps from the symmetric shape at 300 K, steps of {result["step_fs"]:g} fs, with a potential that knows up from down. *Drift*: the
-mean total energy of the last tenth of the run less that of the first; one trajectory each. *Turned start*: how far the
-trajectory of a turned start is from the turned trajectory, after {result["turned_picoseconds"]:g} ps: molecules are chaotic, so that rounding grows.
+{result["picoseconds"]:g} ps from the symmetric shape at 300 K, steps of {result["step_fs"]:g} fs, with a potential that
+knows up from down. *Drift*: the mean total energy of the last tenth of the run less that of the first; one trajectory each.
+*Turned start*: how far the trajectory of a turned start is from the turned trajectory, after
+{result["turned_picoseconds"]:g} ps: molecules are chaotic, so that rounding grows.
 
 {grid(columns, body)}
 
