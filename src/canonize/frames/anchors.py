@@ -9,10 +9,13 @@ from typing import final
 import torch
 from torch import Tensor
 
+from canonize.errors import refuse
 from canonize.linalg import direction, fading_shares, left_over
 
 FLOOR = 1e-12
 """A length, in units of the size of the cloud, below which a vector has no direction."""
+_MOST = 4096
+"""Chains of a sample: each is a call of the model."""
 _BLOCK = 1 << 21
 """Pairs of a chain and a point that are looked at together."""
 
@@ -68,6 +71,7 @@ def chains(x: Tensor, owner: Tensor, base: Tensor, floor: Tensor, *, levels: int
         share = _grouped(0.5 * (square + FLOOR**2).log() + base[row], parent, len(sample), width)
         kept = (share > 0).nonzero()[:, 0]
         parent = parent[kept]
+        _check_count(sample[parent], batch)
         units = [unit[parent] for unit in units]
         units.append(direction(point[kept], units, FLOOR))
         squares = torch.cat([squares[:, parent], square[kept][None]])
@@ -117,6 +121,18 @@ def _grouped(score: Tensor, group: Tensor, count: int, width: float) -> Tensor:
     size = int(sizes.max()) * count
     table = torch.full((size,), -torch.inf, dtype=score.dtype, device=score.device).index_copy(0, slot, score)
     return fading_shares(table.reshape(-1, count), width).flatten()[slot]
+
+
+def _check_count(sample: Tensor, batch: int) -> None:
+    most, worst = torch.bincount(sample, minlength=max(batch, 1)).max(0)
+    if int(most) > _MOST:
+        raise refuse(
+            "a cloud has too many poses",
+            got=f"{int(most)} chains of nearly farthest points in sample {int(worst)} of the batch, as on a sphere",
+            expected=f"at most {_MOST}",
+            fix="tell the points apart with marks= or weights=, or take PCA(fallback=None), which is exact where the "
+            "margin is not small",
+        )
 
 
 def _blocks(counts: Tensor) -> Iterator[slice]:

@@ -8,12 +8,12 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from canonize._tree import describe, spec_leaves, walk
-from canonize.actions import Numbering, Planar, Point, Rows, Vector
+from canonize._tree import describe, walk
+from canonize.actions import Numbering, Point
 from canonize.actions.rows import Layout, index_of, layout
 from canonize.actions.trees import batch_of, rows_of
 from canonize.errors import refuse
-from canonize.groups import SE, SO, E, O, Translation
+from canonize.frames.declared import components, has_shifts, is_points, moved_by, named
 from canonize.linalg.segments import (
     positive,
     segment_first,
@@ -121,62 +121,6 @@ class Cloud:
         return self.points.reshape(-1, self.dim), owner, flat / positive(heaviest)[owner]
 
 
-def has_shifts(group: Any) -> bool:
-    """Whether the elements are `Rigid` motions."""
-    return isinstance(group, SE | E | Translation)
-
-
-def check_is_euclidean(group: Any, where: str) -> None:
-    """Refuse groups other than SO(d), O(d), SE(d), E(d).
-
-    Raises:
-        SymmetryError: another group.
-    """
-    if isinstance(group, SO | O | SE | E):
-        return
-    finite = hasattr(group, "elements")
-    raise refuse(
-        f"{where} makes no elements of {group!r}",
-        got=repr(group),
-        expected="SO(d), O(d), SE(d) or E(d)",
-        fix="Average() runs over all elements of a finite group" if finite else "declare the group of the coordinates",
-    )
-
-
-def inner(action: Any) -> Any:
-    """The action of one row."""
-    return action.action if isinstance(action, Rows) else action
-
-
-def _moved(action: Any) -> Any:
-    """`Point()` or `Vector(axis)` where that is what moves a value, also in a plane; None otherwise."""
-    action = inner(action)
-    action = action.action if isinstance(action, Planar) else action
-    return action if isinstance(action, Point) or (isinstance(action, Vector) and action.axis in (-1, -2)) else None
-
-
-def is_points(action: Any) -> bool:
-    """Whether an action moves points or vectors: by their last axis, as columns of a matrix, or in a plane."""
-    return _moved(action) is not None
-
-
-def _components(action: Any, part: Tensor) -> Tensor:
-    """The coordinates that move, in the last axis."""
-    found = part.mT if getattr(_moved(action), "axis", -1) == -2 and part.ndim > 1 else part
-    return found[..., list(inner(action).plane)] if isinstance(inner(action), Planar) else found
-
-
-def has_more(symmetry: Any) -> bool:
-    """Whether several fields of the inputs hold points or vectors."""
-    return sum(action is not None and is_points(action) for action in spec_leaves(symmetry.inputs)) > 1
-
-
-def named(path: str, of: str) -> bool:
-    """Whether the path of a leaf, such as `.state.pos` or `[0]`, is what `of` names: all of it, or its last name."""
-    path = path.removeprefix(".")
-    return of in (path, path.rpartition(".")[2])
-
-
 def cloud_of(
     symmetry: Any,
     inputs: Any,
@@ -213,27 +157,27 @@ def cloud_of(
         return part
 
     walk(leaf, symmetry.inputs, inputs)
-    main = _choose(found, of, where)
+    main = _choose(found, of, where, symmetry.group)
     names = [main]
     if every:
-        names += [path for path, (action, _) in found.items() if path != main and is_points(action)]
+        names += [path for path, (action, _) in found.items() if path != main and is_points(action, symmetry.group)]
     heavy = None if weights is None else _field(found, weights, where, "weights")
     kinds = None if marks is None else _field(found, marks, where, "marks")
-    parts = [_cloud(*found[main], batch, index, shifts, heavy, kinds, main or "the input", where)]
-    parts += [_cloud(*found[name], batch, index, shifts, None, None, name, where) for name in names[1:]]
+    parts = [_cloud(*found[main], batch, index, symmetry.group, heavy, kinds, main or "the input", where)]
+    parts += [_cloud(*found[name], batch, index, symmetry.group, None, None, name, where) for name in names[1:]]
     whole = parts[0] if len(parts) == 1 else _together(parts, batch)
-    if not shifts or isinstance(_moved(found[main][0]), Point):
+    if not shifts or isinstance(moved_by(found[main][0]), Point):
         return whole
     # Vectors do not feel shifts: the origin is that of the points beside them.
     for name, (action, part) in found.items():
-        if isinstance(_moved(action), Point):
-            beside = _cloud(action, part, batch, index, shifts, None, None, name, where)
+        if isinstance(moved_by(action), Point):
+            beside = _cloud(action, part, batch, index, symmetry.group, None, None, name, where)
             return replace(whole, centre=beside.centre)
     return whole
 
 
-def _choose(found: dict[str, tuple[Any, Tensor]], of: str | None, where: str) -> str:
-    fits = [path for path, (action, _) in found.items() if is_points(action)]
+def _choose(found: dict[str, tuple[Any, Tensor]], of: str | None, where: str, group: Any) -> str:
+    fits = [path for path, (action, _) in found.items() if is_points(action, group)]
     if of is not None:
         for path in found:
             if named(path, of):
@@ -252,7 +196,7 @@ def _choose(found: dict[str, tuple[Any, Tensor]], of: str | None, where: str) ->
             fix=f"of={fits[0].lstrip('.')!r}" if fits else "declare the coordinates as Point()",
         )
     for path in fits:
-        if isinstance(_moved(found[path][0]), Point):
+        if isinstance(moved_by(found[path][0]), Point):
             return path
     if fits:
         return fits[0]
@@ -281,7 +225,7 @@ def _cloud(
     part: Tensor,
     batch: int,
     index: Layout | None,
-    shifts: bool,
+    group: Any,
     weights: Tensor | None,
     marks: Tensor | None,
     name: str,
@@ -294,10 +238,18 @@ def _cloud(
             expected="floating-point numbers",
             fix="positions.float()",
         )
+    n = group.n
     owner = index_of(action, index)
     eps = float(torch.finfo(part.dtype).eps)
-    part = _components(action, part)
-    points = part.reshape(len(part), part.shape[1:-1].numel(), part.shape[-1]) if part.ndim > 1 else part[:, None, None]
+    part = components(action, part)
+    if part.ndim < 2 or part.shape[-1] != n:
+        raise refuse(
+            f"{where}: {name} {'is' if name == 'the input' else 'are'} no coordinates of the group's space",
+            got=describe(part),
+            expected=f"(batch, ..., {n}), with {n} components in the last axis, for {group!r}",
+            fix="declare the group of that dimension, or Planar(...) for values of space under a group of the plane",
+        )
+    points = part.reshape(len(part), part.shape[1:-1].numel(), part.shape[-1])
     if owner is not None and points.shape[1] > 1:
         owner, points = owner.repeat_interleave(points.shape[1]), points.reshape(-1, part.shape[-1])
     elif owner is not None:
@@ -307,7 +259,7 @@ def _cloud(
     w = None if weights is None else _weights(_per_point(weights, x, where, "weights"), owner, where)
     kinds = None if marks is None else _kinds(_per_point(marks, x, where, "marks"))
     raw = segment_most(x.detach().abs().amax(-1), owner, batch)
-    if shifts and isinstance(_moved(action), Point):
+    if has_shifts(group) and isinstance(moved_by(action), Point):
         # A far origin is taken off before anything is summed up, so that the sum does not round what the points hold.
         first = segment_first(x, owner, batch).detach()
         x = x - segment_spread(first, owner)
@@ -325,7 +277,7 @@ def _weights(w: Tensor, owner: Tensor | None, where: str) -> Tensor:
     if not torch.compiler.is_compiling() and bool((w < 0).any()):
         raise refuse(
             f"{where}: weights of points are at least 0",
-            got=f"{float(w.min()):.6g}",
+            got=f"{float(w.min()):.6g} in sample {_samples((w < 0).nonzero()[:, 0], owner)} of the batch",
             expected="masses, or other numbers from 0",
             fix="pass marks= for charges and other numbers that tell points apart",
         )
@@ -374,10 +326,15 @@ def _finite(x: Tensor, owner: Tensor | None, what: str) -> None:
     if torch.compiler.is_compiling() or bool(x.detach().sum().isfinite()) or bool(x.isfinite().all()):
         return
     lost = (~x.isfinite()).flatten(1).any(1).nonzero()[:, 0]
-    samples = lost if owner is None else torch.unique(owner[lost])
     raise refuse(
         what,
-        got=f"NaN or infinity in sample {', '.join(map(str, samples.tolist()[:8]))} of the batch",
+        got=f"NaN or infinity in sample {_samples(lost, owner)} of the batch",
         expected="finite numbers",
         fix="drop or repair these samples: they have no pose",
     )
+
+
+def _samples(places: Tensor, owner: Tensor | None) -> str:
+    """The first few samples of these places, for a message."""
+    found = torch.unique(places if owner is None else owner[places])
+    return ", ".join(map(str, found.tolist()[:8]))

@@ -8,7 +8,7 @@ from canonize._tree import spec_leaves
 from canonize.actions import Nodes, Scalar
 from canonize.errors import refuse
 from canonize.frames.average import Average
-from canonize.frames.cloud import is_points
+from canonize.frames.declared import is_points
 from canonize.frames.pca import PCA
 from canonize.frames.polar import Polar, is_left
 from canonize.frames.sort import Sorted
@@ -34,7 +34,7 @@ def default_frame(symmetry: Symmetry) -> Any:
         return Sorted()
     if order(symmetry.group) is not None:
         return Average()
-    points = [leaf for leaf in leaves if leaf is not None and is_points(leaf)]
+    points = [leaf for leaf in leaves if leaf is not None and is_points(leaf, symmetry.group)]
     if points and isinstance(symmetry.group, SO | O | SE | E):
         matrices = all(is_left(leaf) for leaf in points)
         return Polar() if matrices and isinstance(symmetry.group, SO | O) else PCA(signs="ruled")

@@ -11,8 +11,9 @@ from canonize._tree import describe, own
 from canonize.actions.trees import batch_of
 from canonize.errors import refuse
 from canonize.frames.base import Poses
-from canonize.frames.cloud import check_is_euclidean, cloud_of
-from canonize.frames.pairs import ramp
+from canonize.frames.cloud import cloud_of
+from canonize.frames.declared import check_is_euclidean
+from canonize.frames.pairs import ramp, smooth_size
 from canonize.frames.vectors import checked_vectors
 from canonize.frames.weighted import Weighted, elements_of, with_fallback
 from canonize.groups import E, O
@@ -87,7 +88,7 @@ class Learned(nn.Module):
         vectors = checked_vectors(
             call(self.network, symmetry, own(inputs, inputs)), (cloud.batch, d if mirrors else d - 1, d), "Learned"
         )
-        turns, margin = _columns(vectors.double(), mirrors, (self.scale * cloud.size).clamp(min=1e-300))
+        turns, margin = _columns(vectors.double(), mirrors, (self.scale * smooth_size(cloud)).clamp(min=1e-300))
         share = ramp(((margin - _FADE / 2) / (_FADE / 2)).clamp(0, 1))
         found, weights = with_fallback(
             self.fallback, symmetry, inputs, cloud, turns[None], torch.ones_like(share[None]), share

@@ -67,7 +67,11 @@ def pair_poses(cloud: Cloud, *, mirrors: bool, width: float, flat: float, rank: 
     x, owner, weights = x[order], owner[order], weights[order]
     # What follows compares extents with fixed numbers, so that the unit must feel the points, smoothly.
     x = x / _size(x, weights, owner, batch)[owner, None]
-    base = weights.log() if cloud.marks is None else weights.log() + cloud.marks.reshape(-1)[order].log1p()
+    # The derivative of a logarithm at zero would reach the weights through the mask.
+    counted = weights > 0
+    base = torch.where(counted, weights, 1.0).log()
+    base = base if cloud.marks is None else base + cloud.marks.reshape(-1)[order].log1p()
+    base = torch.where(counted, base, -torch.inf)
     # Clouds that are points have no axes; their poses are spread over all directions below.
     solid = cloud.noise < _POINT
     base = torch.where(solid[owner], base, -torch.inf)
@@ -108,6 +112,12 @@ def _size(x: Tensor, weights: Tensor, owner: Tensor, batch: int) -> Tensor:
     low, high = (square.new_zeros(batch).index_add(0, owner, part) for part in (heavy, heavy * square))
     known = low > 0
     return torch.where(known, torch.where(known, high / torch.where(known, low, 1.0), 1.0).sqrt(), 1.0)
+
+
+def smooth_size(cloud: Cloud) -> Tensor:
+    """About the length of the farthest points in the unit of the input, (batch,), with its derivative."""
+    x, owner, weights = cloud.rows()
+    return _size(x, weights, owner, cloud.batch) * cloud.size
 
 
 def ramp(x: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ from canonize._tree import brief
 from canonize.actions.trees import batch_of
 from canonize.errors import refuse
 from canonize.frames.base import Poses
-from canonize.frames.cloud import check_is_euclidean, cloud_of
+from canonize.frames.cloud import cloud_of
+from canonize.frames.declared import check_is_euclidean
 from canonize.frames.pairs import ramp
 from canonize.frames.signs import sign_scores, sign_table
 from canonize.frames.weighted import Weighted, elements_of, with_fallback

@@ -13,11 +13,12 @@ from canonize.actions import Planar, Rows, Vector
 from canonize.actions.trees import batch_of
 from canonize.errors import SymmetryError, refuse
 from canonize.frames.base import Poses
-from canonize.frames.cloud import cloud_of, named
+from canonize.frames.cloud import cloud_of
+from canonize.frames.declared import named
 from canonize.frames.pairs import ramp
 from canonize.frames.weighted import Weighted, with_fallback
 from canonize.groups import SO, O
-from canonize.linalg import polar, principal_axes
+from canonize.linalg import polar
 from canonize.symmetry import Symmetry, check_is_claim
 
 _FALLBACK = Weighted()
@@ -113,10 +114,11 @@ class Polar:
             return Poses(turns.to(dtype), weights.to(dtype), margin)
         # Rounding turns R by eps over margin, so that the margin must exceed a root of eps.
         cut = 2 * eps**0.25
-        lost = (margin < cut).nonzero()[:, 0]
-        if len(lost):
-            own = _uniqueness(g[lost].mT @ matrix[lost], special)
-            share = torch.ones_like(margin).index_copy(0, lost, ramp(((own - cut / 2) / (cut / 2)).clamp(0, 1)))
+        # `_uniqueness` is at least the margin over twice the square of the size, so that all others keep their rotation.
+        near = (margin < 2 * group.n**2 * cut).nonzero()[:, 0]
+        if len(near):
+            own = _uniqueness(g[near].mT @ matrix[near], special, margin[near] < cut / 4)
+            share = torch.ones_like(margin).index_copy(0, near, ramp(((own - cut / 2) / (cut / 2)).clamp(0, 1)))
             cloud = cloud_of(symmetry, inputs, "Polar", of=name)
             turns, weights = with_fallback(self.fallback, symmetry, inputs, cloud, turns, weights, share)
         return Poses(turns.to(dtype), weights.to(dtype), margin, sparse=True)
@@ -190,13 +192,28 @@ class Polar:
         )
 
 
-def _uniqueness(stretch: Tensor, special: bool) -> Tensor:
-    """The margin from S = R^T F, with its derivative (of first order only, where singular values are equal)."""
-    _, values = principal_axes((stretch + stretch.mT) / 2, 1e-9)
-    if values.shape[-1] == 1 and special:
-        return torch.ones_like(values[:, 0])
-    least = values[:, -2] + values[:, -1] if special else values[:, -1]
-    return least / torch.where(values[:, 0] > 0, values[:, 0], 1.0)
+def _uniqueness(stretch: Tensor, special: bool, lost: Tensor) -> Tensor:
+    """How well R is known, (batch,): like the margin up to a factor, and smooth where singular values are equal.
+
+    One over the product of the Frobenius norms of S and of the inverse of what a small turn of R does to it: S itself for
+    O(d), and for SO(d) the map W -> S W + W S of antisymmetric matrices, whose eigenvalues are the sums of two of those of
+    S. Zero, without a derivative, where `lost`.
+    """
+    d = stretch.shape[-1]
+    stretch = (stretch + stretch.mT) / 2
+    size = torch.where(lost, 1.0, torch.where(lost[:, None, None], 1.0, stretch).square().sum((1, 2)).sqrt())
+    if special:
+        pairs = [(i, j) for i in range(d) for j in range(i + 1, d)]
+        if not pairs:
+            return torch.ones_like(stretch[:, 0, 0])
+        basis = stretch.new_zeros(len(pairs), d, d)
+        for number, (i, j) in enumerate(pairs):
+            basis[number, i, j], basis[number, j, i] = 0.5**0.5, -(0.5**0.5)
+        moved = stretch[:, None] @ basis + basis @ stretch[:, None]
+        stretch = torch.einsum("pij,bqij->bpq", basis, moved)
+    unit = torch.eye(stretch.shape[-1], dtype=stretch.dtype, device=stretch.device)
+    inverse = torch.linalg.inv(torch.where(lost[:, None, None], unit, stretch))
+    return torch.where(lost, 0.0, 1 / (size * inverse.square().sum((1, 2)).sqrt()))
 
 
 def is_left(action: Any) -> bool:

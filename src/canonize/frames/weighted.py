@@ -12,7 +12,8 @@ from canonize._tree import brief
 from canonize.actions.trees import batch_of
 from canonize.errors import refuse
 from canonize.frames.base import Poses
-from canonize.frames.cloud import Cloud, check_is_euclidean, cloud_of, has_more, has_shifts
+from canonize.frames.cloud import Cloud, cloud_of
+from canonize.frames.declared import check_is_euclidean, has_more, has_shifts, unread
 from canonize.frames.design import band
 from canonize.frames.pairs import Listing, merged, pair_poses, scaled
 from canonize.groups import E, O, Rigid
@@ -47,11 +48,14 @@ class Weighted:
 
     Singular case: where all points coincide the poses are spread over all directions; an output that is no scalar jumps
     there, since its direction has no other bound. Collinear clouds take their missing axis from the other points and
-    vectors of the input, where these have one.
+    vectors of the input, where these have one; where an input turns that is neither, they are refused. The spread is exact
+    for outputs of every rank about an axis, and for points up to l = 5 in space and rank 3 beyond.
 
     Computed in float64; poses have the dtype of the inputs, and a derivative, also the second, that is finite everywhere.
-    The time is in proportion to the number of points while few of them are far; where all are equally far, as on a sphere,
-    to its square.
+    Coordinates are as good as their dtype: pass float32 or float64, not half precision. The time is in proportion to the
+    number of points while few of them are far. A cloud has as many poses as it has nearly farthest points, times those far
+    from that axis: few in molecules, 960 in C60, and on a sphere about the square of the number of points, which is refused
+    beyond 4,096 axes a cloud.
 
     Source: weighted frames are from Dym, Lawrence, Siegel, arXiv 2402.16077.
     """
@@ -68,7 +72,7 @@ class Weighted:
         for name in ("width", "flat"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 < value < 1:
-                raise refuse(f"Weighted: bad {name}", got=repr(value), expected="between 0 and 1", fix=f"{name}=0.03")
+                raise refuse(f"Weighted: bad {name}", got=repr(value), expected="between 0 and 1", fix=f"{name}=0.05")
 
     def __call__(self, symmetry: Symmetry, inputs: Any, *, generator: torch.Generator | None = None) -> Poses:
         """The poses of each sample. Draws nothing."""
@@ -90,14 +94,35 @@ class Weighted:
         }
         known, hold, reach = pair_poses(cloud if samples is None else cloud.take(samples), **settings)
         lost = (hold < 1).nonzero()[:, 0]
-        if not len(lost) or not has_more(symmetry):
+        if not len(lost):
+            return known, reach
+        if not has_more(symmetry):
+            _check_read(symmetry, lost if samples is None else samples[lost])
             return known, reach
         # Clouds that lose an axis take it from what else turns with them.
         names = {"of": self.of, "weights": self.weights, "marks": self.marks}
         whole = cloud_of(symmetry, inputs, "Weighted", every=True, **names)
-        more, _, farther = pair_poses(whole.take(lost if samples is None else samples[lost]), **settings)
+        whose = lost if samples is None else samples[lost]
+        more, held, farther = pair_poses(whole.take(whose), **settings)
+        _check_read(symmetry, whose[held < 1])
         more = scaled(Listing(lost[more.sample], more.turns, more.weights), 1 - hold)
         return merged(scaled(known, hold), more), reach.index_copy(0, lost, torch.maximum(reach[lost], farther))
+
+
+def _check_read(symmetry: Symmetry, samples: Tensor) -> None:
+    """Refuse samples without a pose of their own where an input turns that no pose is read from.
+
+    Averaging over the directions of an axis is exact only if nothing in the input has one.
+    """
+    left = unread(symmetry)
+    if left and len(samples):
+        raise refuse(
+            "the points of a sample are collinear or coincide, and something turns that tells no axis",
+            got=f"sample {', '.join(map(str, samples.tolist()[:8]))} of the batch, with inputs declared {left}",
+            expected="points off a line, or a Vector() beside them that is off it",
+            fix="pass a vector that is made of these inputs as an input of its own, such as the product of a matrix with the "
+            "points; under SO(d) and SE(d) a pseudovector is one; or leave these samples to Sampled(k)",
+        )
 
 
 def posed(symmetry: Symmetry, inputs: Any, known: Listing, cloud: Cloud, margin: Tensor) -> Poses:

@@ -73,6 +73,11 @@ class Irreps:
         return o3.Irreps([(mul, (degree, parity)) for mul, degree, parity in self.parts])
 
     @property
+    def band(self) -> int:
+        """The highest degree l, from which frames know over how many directions to average."""
+        return max((degree for _, degree, _ in self.parts), default=0)
+
+    @property
     def dim(self) -> int:
         """How many components a value has."""
         return sum(mul * (2 * degree + 1) for mul, degree, _ in self.parts)

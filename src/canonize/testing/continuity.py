@@ -16,7 +16,7 @@ from canonize.audit.measure import apart, beside, per_sample
 from canonize.errors import LawError, refuse
 from canonize.frames.base import draws
 from canonize.frames.check import check_is_frame
-from canonize.frames.cloud import has_shifts, inner
+from canonize.frames.declared import has_shifts, inner
 from canonize.symmetrize import symmetrize
 from canonize.symmetry import Symmetry, arguments, call, check_is_claim, collect
 from canonize.testing.compare import Checked, Ledger, flat, gaussian, same
