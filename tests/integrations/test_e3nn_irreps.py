@@ -24,6 +24,7 @@ from canonize import (
     Tensor,
     Translation,
     Vector,
+    Weighted,
     symmetrize,
 )
 from canonize.actions.base import bitwise
@@ -226,3 +227,16 @@ BAD = {
 def test_errors_say_what_to_do(make, words):
     with pytest.raises(SymmetryError, match=words):
         make()
+
+
+@pytest.mark.parametrize("degree", [3, 4, 5])
+def test_outputs_of_high_degree_are_averaged_over_all_directions(degree):
+    """Of one atom nothing but zero is left; of atoms on a line what does not feel turns about it."""
+    irreps = Irreps(f"1x{degree}e")
+    claim = Symmetry(SO(3), Point(), irreps)
+    fixed = torch.linspace(0.3, 1.0, irreps.dim, dtype=torch.float64)
+    model = symmetrize(lambda x: fixed * (1 + x[..., :1].sin().sum(1)), claim, Weighted())
+    line = torch.tensor([[[-1.0, 0, 0], [0.3, 0, 0], [1.2, 0, 0]]], dtype=torch.float64)
+    g = SO(3).sample(1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for x in (torch.zeros(1, 1, 3, dtype=torch.float64), line):
+        assert (model(Point()(g, x)) - irreps(g, model(x))).abs().max() < 1e-12

@@ -86,6 +86,7 @@ def pair_poses(cloud: Cloud, *, mirrors: bool, width: float, flat: float, rank: 
     # An axis that is read from a short remainder is spread over its directions, each pose by as much as its own needs.
     fades = ramp((squares / flat**2).clamp(max=1.0))
     hold = x.new_zeros(batch).index_add(0, sample, shares * fades.prod(0))
+    hold = torch.where(hold > 1 - 1e-12, 1.0, hold)
     extent = x.new_zeros(batch).index_add(0, sample, shares.detach() * squares.detach().amin(0)) if levels > 1 else hold
     reach = torch.where(solid, extent.sqrt(), 0.0)
     for level in range(levels - 1):
