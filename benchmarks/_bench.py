@@ -124,12 +124,12 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
 
 
 def _command() -> str:
-    """How this run was started, without the folder of the data, which is the reader's own."""
+    """How this run was started, without the folders of the data and of checkpoints, which are the reader's own."""
     words, skip = [], False
     for word in sys.argv[1:]:
-        if skip or word.startswith("--data="):
+        if skip or word.startswith(("--data=", "--checkpoints=")):
             skip = False
-        elif word == "--data":
+        elif word in ("--data", "--checkpoints"):
             skip = True
         else:
             words.append(word)

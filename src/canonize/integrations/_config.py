@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -197,6 +196,9 @@ KINDS = {
 }
 """The classes that a file may name."""
 
+_LATER: dict[str, dict[str, Any]] = {"Vector": {"axis": -1}, "Rows": {"edges": False}, "Index": {"loose": False}}
+"""Options that files of the first format do not have, with what they mean then."""
+
 # Their parts stand in a list or under names.
 _LISTS: dict[str, Any] = {"tuple": tuple, "Product": groups.Product, "Chain": actions.Chain}
 _NAMED: dict[str, Any] = {"dict": dict, "Keywords": Keywords, "Fields": actions.Fields}
@@ -262,11 +264,8 @@ def decode(told: Any, family: str, path: str, depth: int = 0) -> Any:
     if kind is None or kind.family != family:
         known = [known for known, one in KINDS.items() if one.family == family] + list(containers)
         raise bad(path, f"class {brief(name)}", ", ".join(known))
-    if family == "action":
-        # A file from before an option of an action existed means its default.
-        made = inspect.signature(kind.make).parameters
-        usual = {option: made[option].default for option in kind.options if option in made}
-        told = {option: it for option, it in usual.items() if it is not inspect.Parameter.empty} | told
+    # A file from before an option existed means its default.
+    told = _LATER.get(name, {}) | told
     if set(told) - {"class"} != set(kind.options):
         raise bad(path, f"{name} with {brief(sorted(set(told) - {'class'}))}", f"the options {sorted(kind.options)}")
     options = {}
