@@ -16,7 +16,7 @@ LAYERS = [
 ]  # fmt: skip
 # The front door stands above all that it shows; these three are never behind it.
 HIDDEN = {"report", "integrations", "cli"}
-HEAVY = ["matplotlib", "rich", "typer", "sklearn", "PIL", "jinja2", "onnxruntime", "onnx", "pandas", "scipy",
+HEAVY = ["matplotlib", "rich", "typer", "sklearn", "PIL", "jinja2", "onnxruntime", "onnx", "pandas", "scipy", "ase", "e3nn", "torch_geometric",
          "transformers", "timm", "torchvision", "safetensors", "torch_geometric"]  # fmt: skip
 
 
