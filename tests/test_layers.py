@@ -16,8 +16,8 @@ LAYERS = [
 ]  # fmt: skip
 # The front door stands above all that it shows; these three are never behind it.
 HIDDEN = {"report", "integrations", "cli"}
-HEAVY = ["matplotlib", "rich", "typer", "sklearn", "PIL", "jinja2", "onnxruntime", "onnx", "pandas", "scipy", "ase", "e3nn", "torch_geometric",
-         "transformers", "timm", "torchvision", "safetensors", "torch_geometric"]  # fmt: skip
+HEAVY = ["matplotlib", "rich", "typer", "sklearn", "PIL", "jinja2", "onnxruntime", "onnx", "pandas", "scipy",
+         "transformers", "timm", "torchvision", "safetensors", "torch_geometric", "ase", "e3nn"]  # fmt: skip
 
 
 def imported(source, package="canonize"):
