@@ -36,8 +36,9 @@ def nbody(result: dict[str, Any]) -> str:
 
 Squared error of the coordinates on {result["runs"]["test"]:,} test runs, trained on {result["runs"]["train"]:,};
 mean over {seeds} seeds, ± half the spread between them. *Without worst 1 %*: the system is chaotic, and few runs hold much of
-the error. *Equivariance*: the largest relative change of the answer under a rotation, reflection and shift, in float64. *Epoch*, *s*: where the validation
-error was lowest. All rows but the EGNN train the same plain message-passing network, which is not equivariant; poses of the
+the error. *Equivariance*: the largest relative change of the answer under a rotation, reflection and shift,
+in float64. *Epoch*, *s*: where the validation error was lowest.
+All rows but the EGNN train the same plain message-passing network, which is not equivariant; poses of the
 training runs are worked out once, and that time counts. A constant rate with a running mean of the weights lets one run
 serve both tables.
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from ragged_graphs import DOUBLE, GRAPH, OUTPUTS, SIZES, WITHOUT_INDEX, WITHOUT_OFFSETS, graphs, messages
 from torch import Tensor
 
 from canonize import (
@@ -35,6 +34,7 @@ from canonize.actions import lossless_tree, move, rows, trees
 from canonize.actions.rows import layout
 from canonize.actions.trees import batch_of, repeat, row_index, separable, take
 from canonize.testing import assert_equivariant, check_action, check_frame
+from ragged_graphs import DOUBLE, GRAPH, OUTPUTS, SIZES, WITHOUT_INDEX, WITHOUT_OFFSETS, graphs, messages
 
 
 def equal(a: dict[str, Any], b: dict[str, Any]) -> None:
