@@ -57,30 +57,30 @@ def close(found, wanted, within=1e-6):
 def test_forces_where_a_learned_pose_fades(group):
     def vectors(x):
         x = x - x.mean(1, keepdim=True)
-        return torch.stack([(x * x.square().sum(-1, keepdim=True) ** power).sum(1) for power in (0.5, 1.0, 1.5)], 1)
+        return torch.stack([(x * x.square().sum(-1, keepdim=True) ** power).sum(1) for power in (0.25, 1.5, 4.0)], 1)
 
-    x = draw(1, 5, 3, seed=3)
     claim = Symmetry(group, Point(), Scalar())
-    margins = {
-        scale: float(Learned(vectors, scale=scale)(claim, x).margin) for scale in torch.logspace(-2, 4, 200).tolist()
-    }
-    fading = [scale for scale, margin in margins.items() if 0.06 < margin < 0.09]
-    assert fading or group == E(3)
-    for scale in fading[:1]:
-        energy = symmetrize(waves, claim, Learned(vectors, scale=scale))
-        assert energy.poses(x).count > 1
-        close(gradient(energy, x), slopes(energy, x))
+    fading = [
+        (x, scale)
+        for x in (draw(1, 5, 3, seed=seed) for seed in range(12))
+        for scale in torch.logspace(-1, 3, 60).tolist()
+        if 0.06 < float(Learned(vectors, scale=scale)(claim, x).margin) < 0.09
+    ]
+    x, scale = fading[-1]
+    energy = symmetrize(waves, claim, Learned(vectors, scale=scale))
+    assert energy.poses(x).count > 1
+    close(gradient(energy, x), slopes(energy, x))
 
 
 @pytest.mark.parametrize(
     ("group", "values"),
     [
-        (O(3), (1, 1, 3.6e-4)),
-        (O(3), (1, 3.6e-4, 3.6e-4)),
-        (O(3), (1, 0.7, 3e-4)),
-        (SO(3), (1, 3e-4, 3e-4)),
-        (SO(3), (1, 1, -0.9994)),
-        (SO(2), (1, -0.9994)),
+        (O(3), (1, 1, 2.6e-4)),
+        (O(3), (1, 2.6e-4, 2.6e-4)),
+        (O(3), (1, 0.7, 2.2e-4)),
+        (SO(3), (1, 9e-5, 9e-5)),
+        (SO(3), (1, 1, -0.99956)),
+        (SO(2), (1, -0.99974)),
     ],
     ids=str,
 )
@@ -93,7 +93,8 @@ def test_forces_where_a_rotation_fades(group, values):
         return torch.sin(x * torch.linspace(0.5, 2, n * n, dtype=DOUBLE).reshape(n, n) + 0.2).sum((1, 2))
 
     found = symmetrize(energy, Symmetry(group, Vector(axis=-2), Scalar()), Polar())
-    scale = 1e-7  # the zone is narrow in float64, and poses change within it
+    assert found.poses(x).count > 1, "this matrix does not lie where the frame fades"
+    scale = 1e-8  # the zone is narrow in float64, and poses change within it
     close(gradient(found, x), slopes(found, x, scale), 1e-4)
 
 

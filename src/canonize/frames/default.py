@@ -20,8 +20,8 @@ def default_frame(symmetry: Symmetry) -> Any:
     """The frame that is exact for the claim and needs nothing else.
 
     `Sorted` for sets, `Average` for finite groups; for SO(d), O(d), SE(d) and E(d) `PCA(signs="ruled")` where the inputs
-    hold points or vectors, which calls the model once for most of them, and `Polar` where they hold only matrices that are
-    moved from the left.
+    hold points or vectors, which calls the model once unless axes or signs nearly tie, and `Polar` where they hold only
+    matrices that are moved from the left.
 
     Raises:
         SymmetryError: another infinite group, for which no exact frame exists without further choices.

@@ -58,9 +58,10 @@ class Polar:
         SymmetryError: no such input or several, another shape, whole numbers, NaN or infinity, another group.
 
     Singular case: where R is not unique (a matrix of rank below d for O(d), below d - 1 for SO(d), or with det F < 0 and
-    equal smallest singular values for SO(d)), and near it (a margin below .037 for float32, 2.4e-4 for float64), the frame
-    fades into `fallback` on the columns of the matrix, so that the symmetrized model stays equivariant to rounding. Without
-    a fallback R is one of the nearest matrices, and which one depends on rounding; the margin tells.
+    equal smallest singular values for SO(d)), and near it (at a margin of some hundredths for float32, some
+    ten-thousandths for float64), the frame fades into `fallback` on the columns of the matrix, so that the symmetrized
+    model stays equivariant to rounding. Without a fallback R is one of the nearest matrices, and which one depends on
+    rounding; the margin tells.
 
     Example:
         >>> import torch
@@ -114,7 +115,7 @@ class Polar:
             return Poses(turns.to(dtype), weights.to(dtype), margin)
         # Rounding turns R by eps over margin, so that the margin must exceed a root of eps.
         cut = 2 * eps**0.25
-        # `_uniqueness` is at least the margin over twice the square of the size, so that all others keep their rotation.
+        # `_uniqueness` is at least the margin over twice n squared: all other samples keep their rotation.
         near = (margin < 2 * group.n**2 * cut).nonzero()[:, 0]
         if len(near):
             own = _uniqueness(g[near].mT @ matrix[near], special, margin[near] < cut / 4)
