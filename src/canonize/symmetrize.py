@@ -23,7 +23,7 @@ from canonize.actions.rows import Layout, index_of, layout, rows_of
 from canonize.actions.trees import at, batch_first, batch_of, move, repeat, separable, take
 from canonize.errors import SymmetryError, refuse, within
 from canonize.frames import Poses, default_frame
-from canonize.frames.base import draws, flat, is_labels
+from canonize.frames.base import Stabilizer, draws, flat, is_labels
 from canonize.frames.check import check_is_frame
 from canonize.symmetry import Symmetry, call, check_is_claim, check_is_model, collect
 
@@ -151,7 +151,8 @@ class Symmetrized(nn.Module):
             times = part.stop - part.start
             g = flat(at(poses.elements, part))
             copies = repeat(spec, value, times, index=index, batch=batch)
-            output, rows = self._turned(copies, g, times * batch, poses, arrays)
+            fixed = _stabilizer(poses, None if times == poses.count else torch.arange(part.start * batch, part.stop * batch))
+            output, rows = self._turned(copies, g, times * batch, fixed, arrays)
             if poses.count == 1 and not poses.weights.requires_grad:
                 return output
             weights = poses.weights[part].flatten()
@@ -176,7 +177,8 @@ class Symmetrized(nn.Module):
             part = slice(start, start + self.chunk * batch)
             whose = sample[part]
             copies = take(spec, value, whose, index=index)
-            output, rows = self._turned(copies, at(elements, part), len(whose), poses, arrays)
+            fixed = _stabilizer(poses, order[pose[part], whose] * batch + whose)
+            output, rows = self._turned(copies, at(elements, part), len(whose), fixed, arrays)
             entire = copies is value
 
             def add(summand: Tensor, owners: Tensor | None, whose: Tensor = whose, entire: bool = entire) -> Tensor:
@@ -190,29 +192,30 @@ class Symmetrized(nn.Module):
             total = self._add(total, output, weights[pose[part], whose], index, rows, add)
         return walk(_narrow, self.symmetry.outputs, total, output)
 
-    def _turned(self, copies: Any, g: Any, count: int, poses: Poses, arrays: bool) -> tuple[Any, Layout | None]:
+    def _turned(
+        self, copies: Any, g: Any, count: int, stabilizer: Stabilizer | None, arrays: bool
+    ) -> tuple[Any, Layout | None]:
         """The model's outputs for copies seen from g, turned back; and which sample their rows belong to."""
         spec = self.symmetry.inputs
         rows = layout(spec, copies)
         shown = move(spec, self.symmetry.group.inverse(g), copies, index=rows)
         output = self._call(own_unnamed(spec, own(shown, copies)), arrays)
-        return self._returned(output, g, count, rows, poses), rows
+        return self._returned(output, g, count, rows, stabilizer), rows
 
     def _call(self, value: Any, arrays: bool) -> Any:
         output = call(self.model, self.symmetry, to_arrays(value) if arrays else value)
         return to_tensors(output)[0]
 
-    def _returned(self, output: Any, g: Any, batch: int, rows: Layout | None, poses: Poses) -> Any:
+    def _returned(self, output: Any, g: Any, batch: int, rows: Layout | None, stabilizer: Stabilizer | None) -> Any:
         """The outputs turned back, after averaging over the elements that fix the canonical input."""
 
         def leaf(action: Any, part: Any, *, path: str) -> Any:
             if action is None or isinstance(action, Numbering):
                 return part
             part = batch_first(action, part, path, rows, batch)
-            if poses.stabilizer is None or isinstance(action, Each):
+            if stabilizer is None or isinstance(action, Each):
                 return part
-            inner = action.action if isinstance(action, Rows) else action
-            return poses.stabilizer(inner, part, index_of(action, rows))
+            return stabilizer(action, part, rows)
 
         with within("the model's output, declared as outputs={!r}", self.symmetry.outputs):
             fixed = walk(leaf, self.symmetry.outputs, output)
@@ -245,6 +248,14 @@ class Symmetrized(nn.Module):
             if part.ndim or part.is_floating_point():
                 raise _unaveraged(path, part, "not declared")
         return walk(leaf, self.symmetry.outputs, output, *([] if total is None else [total]))
+
+
+def _stabilizer(poses: Poses, entries: Tensor | None) -> Stabilizer | None:
+    """The stabilizer of some of the (pose, sample) pairs; of all of them where None."""
+    if poses.stabilizer is None or entries is None:
+        return poses.stabilizer
+    taken: Stabilizer = poses.stabilizer.take(entries)  # type: ignore[attr-defined]  # Poses refuses one without, for k > 1
+    return taken
 
 
 def _has_idle(poses: Poses) -> bool:

@@ -7,7 +7,10 @@ from typing import Any, final
 
 from canonize._tree import Node, describe, spec_leaves
 from canonize.actions import Numbering, Rows
+from canonize.actions.relabel import sizes_of
+from canonize.actions.trees import batch_of
 from canonize.errors import refuse
+from canonize.groups import Product, S
 from canonize.groups.base import check_is_group
 
 
@@ -50,6 +53,28 @@ class Symmetry:
                         expected="an action such as Image(), a function (g, x) -> x, or None",
                         fix=f"write {leaf.__name__}() with brackets" if isinstance(leaf, type) else f"{side}=Scalar()",
                     )
+
+
+def group_for(symmetry: Symmetry, value: Any, group: Any = None) -> Any:
+    """The group that acts on this batch: the claim's own, with `S()` in it sized to what each sample holds.
+
+    Args:
+        symmetry: the claim.
+        value: what its inputs mirror.
+        group: another group that acts on the same inputs, in place of the claim's.
+
+    Raises:
+        SymmetryError: `S()`, and nothing in the inputs that tells how much there is to permute.
+    """
+    group = symmetry.group if group is None else group
+    if not _open(group):
+        return group
+    return group.for_sizes(sizes_of(symmetry.inputs, value, batch_of(symmetry.inputs, value)[0]))
+
+
+def _open(group: Any) -> bool:
+    """Whether the group takes its size from the samples."""
+    return any(map(_open, group.factors)) if isinstance(group, Product) else isinstance(group, S) and group.n is None
 
 
 def check_is_claim(symmetry: Any, where: str) -> None:

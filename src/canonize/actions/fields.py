@@ -124,17 +124,29 @@ class Offsets(Numbering):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Edges(Numbering):
-    """The integer tensor (2, edges) with the places of the two rows that each edge joins; it does not move.
+    """The integer tensor (2, edges) with the places of the two rows that each edge joins.
 
     It is what PyG calls `edge_index`. Places are numbered anew where samples are taken out of a batch or repeated, so that
-    a model may be called on some of the samples, or on several poses of them at once. Edges stand in any order.
+    a model may be called on some of the samples, or on several poses of them at once. Edges stand in any order, and keep it.
+
+    Args:
+        nodes: None where rows keep their places; where they are declared as `Rows(Nodes())`, `Nodes()`, or `Nodes()` in a
+            `Factor`, so that the edges join the same rows after these have changed places.
 
     Raises:
-        SymmetryError: on use, no such tensor, an edge that joins two samples, or one whose row does not exist. The message
-            names the edge.
+        SymmetryError: `nodes` that is no action; on use, no such tensor, an edge that joins two samples, or one whose row
+            does not exist. The message names the edge.
     """
+
+    __repr__ = brief
+
+    nodes: Any = None
+
+    def __post_init__(self) -> None:
+        if self.nodes is not None:
+            _inner("Edges", self.nodes, "Edges(Nodes())")
 
 
 @final
@@ -168,17 +180,22 @@ class Factor:
 
     def __call__(self, g: Any, x: Any) -> Any:
         """The action of that part of g."""
-        return self.action(self._part(g), x)
+        return self.action(self.part(g), x)
 
     def lossless(self, g: Any, x: Tensor) -> Tensor:
         """As the inner action says."""
-        return lossless(self.action, self._part(g), x)
+        return lossless(self.action, self.part(g), x)
 
     def bitwise(self, g: Any, x: Tensor) -> Tensor:
         """As the inner action says."""
-        return bitwise(self.action, self._part(g), x)
+        return bitwise(self.action, self.part(g), x)
 
-    def _part(self, g: Any) -> Any:
+    def part(self, g: Any) -> Any:
+        """The part of an element that is meant.
+
+        Raises:
+            SymmetryError: no element of a product with so many factors.
+        """
         if type(g) is not tuple or not -len(g) <= self.position < len(g):
             raise refuse(
                 f"{self!r} needs elements of a product with that many factors",

@@ -11,7 +11,8 @@ from torch import Tensor
 from canonize._tree import describe, map_tensors, matched, rebuild, tensors, to_tensors, unnamed, walk
 from canonize.actions.base import lossless
 from canonize.actions.each import Each
-from canonize.actions.fields import Numbering, Rows
+from canonize.actions.fields import Edges, Numbering, Rows
+from canonize.actions.relabel import ask_rows, over_rows, renumbered
 from canonize.actions.rows import (
     Layout,
     Taken,
@@ -55,11 +56,13 @@ def move(spec: Any, g: Any, value: Any, *, index: Layout | Tensor | None = None)
     index = layout(spec, value) if index is None else index
 
     def leaf(action: Any, part: Any, *, path: str) -> Any:
-        if action is None or isinstance(action, Numbering):
+        if action is None or (isinstance(action, Numbering) and not isinstance(action, Edges)):
             return part
         with within("the value{}, declared as {!r}", path and " at " + path, action):
+            if isinstance(action, Edges):
+                return renumbered(action, g, part, index)
             if isinstance(action, Rows):
-                return action.action(_of_rows(g, index, part, action), part)
+                return over_rows(action.action, g, part, _owners(index, part, action))
             return action(g, part)
 
     return walk(leaf, spec, value)
@@ -82,9 +85,8 @@ def lossless_tree(
     index = layout(spec, value) if index is None else index
     for action, part, _ in matched(spec, value):
         if isinstance(action, Rows):
-            each = ask(action.action, _of_rows(g, index, part, action), part).expand(len(part))
-            owners = index_of(action, index)
-            assert owners is not None
+            owners = _owners(index, part, action)
+            each = ask_rows(ask, action.action, g, part, owners)
             lost = torch.zeros_like(told).index_put((owners,), ~each, accumulate=True)
             told = told & ~lost
         elif isinstance(action, Each) or (
@@ -315,7 +317,8 @@ def at(g: Any, position: Any) -> Any:
     return map_tensors(lambda t: t[position], g)
 
 
-def _of_rows(g: Any, index: Layout | Tensor | None, rows: Any, action: Rows) -> Any:
+def _owners(index: Layout | Tensor | None, rows: Any, action: Rows) -> Tensor:
+    """The sample of each row (edge) of a value."""
     owners = index_of(action, index)
     if owners is None or not isinstance(rows, Tensor) or rows.ndim == 0 or len(rows) != len(owners):
         what = "edges" if action.edges else "index"
@@ -325,4 +328,4 @@ def _of_rows(g: Any, index: Layout | Tensor | None, rows: Any, action: Rows) -> 
             expected=f"a tensor (rows, ...) and an input declared as {what.capitalize()}()",
             fix="Fields(pos=Rows(Point()), batch=Index()) in the inputs; outputs use the same index",
         )
-    return at(g, owners)
+    return owners

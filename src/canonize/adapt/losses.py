@@ -20,7 +20,7 @@ from canonize.frames.check import check_is_frame
 from canonize.frames.chooser import Chooser
 from canonize.groups import order
 from canonize.symmetrize import Symmetrized
-from canonize.symmetry import Keywords, Symmetry, arguments
+from canonize.symmetry import Keywords, Symmetry, arguments, group_for
 
 Turns = Any
 
@@ -241,4 +241,4 @@ def _drawn(group: Any, symmetry: Symmetry, value: Any, generator: torch.Generato
             expected="a group such as SO(2), None for the claim's own, False for no turns",
             fix="functools.partial(prior_loss, turns=SO(2))",
         )
-    return group.sample((batch,), generator=generator, dtype=dtype, device=device)
+    return group_for(symmetry, value, group).sample((batch,), generator=generator, dtype=dtype, device=device)

@@ -29,7 +29,7 @@ from canonize.errors import refuse, within
 from canonize.frames.base import over_batch
 from canonize.groups import order
 from canonize.symmetrize import Symmetrized
-from canonize.symmetry import Symmetry, arguments, call
+from canonize.symmetry import Symmetry, arguments, call, group_for
 
 EXHAUSTIVE = 64
 """Finite groups of up to this many elements are audited at every element."""
@@ -125,12 +125,13 @@ def audit(
         tolerance = None if tolerance is None else float(tolerance)
         targets = check_task(targets, metric, decision, count)
         generator = torch.Generator().manual_seed(0) if generator is None else generator
-        group_order = order(symmetry.group)
+        group = group_for(symmetry, value)
+        group_order = order(group)
         exhaustive = group_order is not None and group_order <= max(EXHAUSTIVE, elements)
         if exhaustive:
-            table = over_batch(symmetry.group.elements(dtype=dtype, device=device), count)
+            table = over_batch(group.elements(dtype=dtype, device=device), count)
         else:
-            table = symmetry.group.sample((elements, count), generator=generator, dtype=dtype, device=device)
+            table = group.sample((elements, count), generator=generator, dtype=dtype, device=device)
         m = group_order if exhaustive and group_order is not None else elements
         plan = Plan(
             model, symmetry, value, arrays, table, (m, count), batch_size, targets, metric, decision, exhaustive, scale

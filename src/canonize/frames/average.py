@@ -12,7 +12,7 @@ from canonize.actions.trees import batch_of
 from canonize.errors import refuse
 from canonize.frames.base import Poses, one_each, over_batch
 from canonize.groups.base import leading
-from canonize.symmetry import Symmetry, check_is_claim
+from canonize.symmetry import Symmetry, check_is_claim, group_for
 
 
 @final
@@ -28,7 +28,7 @@ class Average:
 
     def __call__(self, symmetry: Symmetry, inputs: Any, *, generator: torch.Generator | None = None) -> Poses:
         """The whole group for each sample."""
-        elements, batch = one_each(symmetry.group, inputs, symmetry)
+        elements, batch = one_each(group_for(symmetry, inputs), inputs, symmetry)
         k = leading(elements)
         _, dtype, device = batch_of(symmetry.inputs, inputs)
         return Poses(over_batch(elements, batch), torch.full((k, batch), 1 / k, dtype=dtype, device=device))
@@ -63,5 +63,5 @@ class Sampled:
         check_is_claim(symmetry, "Sampled")
         batch, dtype, device = batch_of(symmetry.inputs, inputs)
         shape = (self.count, batch)
-        elements = symmetry.group.sample(shape, generator=generator, dtype=dtype, device=device)
+        elements = group_for(symmetry, inputs).sample(shape, generator=generator, dtype=dtype, device=device)
         return Poses(elements, torch.full(shape, 1 / self.count, dtype=dtype, device=device))

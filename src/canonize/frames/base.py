@@ -12,12 +12,18 @@ from torch import Tensor
 
 from canonize._tree import describe, map_tensors, tensors
 from canonize.actions import Rows, Scalar
+from canonize.actions.rows import Layout, index_of
 from canonize.actions.trees import at, batch_of
 from canonize.errors import refuse
 from canonize.symmetry import Symmetry
 
-Stabilizer = Callable[[Any, Tensor, "Tensor | None"], Tensor]
-"""`(action, output, index of rows) -> output`: the mean of an output over the elements that fix the canonical input."""
+Stabilizer = Callable[[Any, Tensor, "Layout | None"], Tensor]
+"""`(action, output, layout) -> output`: the mean of an output over the elements that fix the canonical input.
+
+The action is the leaf as it is declared, `Rows` included, and the layout tells whose the rows and edges are. One that goes
+with several poses has a method `take(entries)`, which gives the stabilizer of some of the (pose, sample) pairs, numbered
+`pose * batch + sample`.
+"""
 
 
 @final
@@ -30,8 +36,8 @@ class Poses:
         weights: (k, batch), dimensionless, at least 0, summing to one over k.
         margin: (batch,), dimensionless, at least 0: how far the input is from a tie between different canonical inputs;
             0 is a tie. None where the frame does not know it.
-        stabilizer: for k = 1, the mean of an output over the elements that fix the canonical input (see `Stabilizer`);
-            None where only the identity does, or where outputs are to be left as they come.
+        stabilizer: the mean of an output over the elements that fix the canonical input (see `Stabilizer`); None where
+            only the identity does, or where outputs are to be left as they come. For k > 1 it has to have `take`.
         spent: how many forward passes of its energy or network the choice cost for each sample.
         sparse: that samples have different numbers of poses: one of weight zero is none, its weight has no derivative, and
             the model is not called for it, in training either.
@@ -71,11 +77,11 @@ class Poses:
                 expected=f"(batch,) = {tuple(shape[1:])}",
                 fix="one number a sample, or None",
             )
-        if self.stabilizer is not None and shape[0] != 1:
+        if self.stabilizer is not None and shape[0] != 1 and not hasattr(self.stabilizer, "take"):
             raise refuse(
-                "Poses: a stabilizer goes with one pose a sample",
-                got=f"{shape[0]} poses",
-                expected="k = 1, or stabilizer=None",
+                "Poses: a stabilizer of several poses a sample has to say which is which",
+                got=f"{shape[0]} poses, a stabilizer without take(entries)",
+                expected="k = 1, a method take, or stabilizer=None",
                 fix="list the elements of the stabilizer among the poses",
             )
 
@@ -155,8 +161,20 @@ class Coset:
     elements: Any
     active: Tensor
 
-    def __call__(self, action: Any, output: Tensor, index: Tensor | None) -> Tensor:
+    def take(self, entries: Tensor) -> Coset:
+        """That of some entries, numbered as the samples are."""
+        size = 1 + int(torch.cat([self.samples, entries, entries.new_zeros(1)]).max())
+        place = torch.full((size,), -1, dtype=torch.int64, device=self.samples.device)
+        place[self.samples] = torch.arange(len(self.samples), device=place.device)
+        which = place[entries.to(place.device)]
+        samples = (which >= 0).nonzero()[:, 0]
+        elements = map_tensors(lambda t: t[:, which[samples]], self.elements)
+        return Coset(samples, elements, self.active[:, which[samples]])
+
+    def __call__(self, action: Any, output: Tensor, where: Layout | None) -> Tensor:
         """The mean of s · output over the stabilizer; for labels, the commonest one (the smallest of several)."""
+        index = index_of(action, where)
+        action = action.action if isinstance(action, Rows) else action
         if isinstance(action, Scalar):
             return output
         rows = torch.isin(index, self.samples).nonzero()[:, 0] if index is not None else self.samples

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, final
@@ -99,6 +100,12 @@ class Product:
         """Factor by factor."""
         self._parts(g)
         return tuple(factor.inverse(a) for factor, a in zip(self.factors, g, strict=True))
+
+    def for_sizes(self, sizes: Sequence[int]) -> Product:
+        """The product in which each factor that permutes things does so with those of samples of these sizes; see `S`."""
+        return Product(
+            *(factor.for_sizes(sizes) if hasattr(factor, "for_sizes") else factor for factor in self.factors)
+        )
 
     def _parts(self, *elements: Any) -> None:
         for element in elements:

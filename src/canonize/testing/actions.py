@@ -26,6 +26,7 @@ from canonize.actions.rows import layout
 from canonize.actions.trees import at, batch_of, take
 from canonize.groups import identity
 from canonize.groups.base import check_is_group
+from canonize.symmetry import Symmetry, group_for
 from canonize.testing.compare import Checked, Ledger, check_settings, errors, kind, lowest, same
 
 _EXACT = (Image, Mask, Nodes, Pairs, Scalar, VectorImage, Volume)
@@ -61,6 +62,7 @@ def check_action(
     laws, generator = Ledger(action), generator or torch.Generator().manual_seed(0)
     batch, dtype, _ = batch_of(action, x)
     index = layout(action, x)
+    group = group_for(Symmetry(group, action, None), x)
     leaves = [
         part for leaf in spec_leaves(action) for part in (spec_leaves(leaf.entry) if isinstance(leaf, Each) else [leaf])
     ]

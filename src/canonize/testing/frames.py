@@ -16,7 +16,7 @@ from canonize.frames.base import draws
 from canonize.frames.check import check_is_frame
 from canonize.groups import identity
 from canonize.symmetrize import symmetrize
-from canonize.symmetry import Symmetry, arguments, call, check_is_claim, collect
+from canonize.symmetry import Symmetry, arguments, call, check_is_claim, collect, group_for
 from canonize.testing.compare import Checked, Ledger, check_settings, errors, flat, gaussian, lowest, same
 
 
@@ -52,11 +52,12 @@ def check_frame(
     value = arguments(symmetry, inputs)
     tolerance = lowest(value) if tolerance is None else tolerance
     batch, dtype, _ = batch_of(symmetry.inputs, value)
+    group = group_for(symmetry, value)
     before, state = map_tensors(torch.clone, value), torch.get_rng_state()
     poses, again, other = (frame(symmetry, value, **draws(frame, torch.Generator().manual_seed(s))) for s in (1, 1, 2))
     laws.hold("the input is not changed", not same(before, value))
     laws.hold("it returns Poses", not isinstance(poses, Poses))
-    single = [t.shape for t in tensors(identity(symmetry.group, dtype=dtype))]
+    single = [t.shape for t in tensors(identity(group, dtype=dtype))]
     expected = [(*poses.weights.shape, *shape) for shape in single]
     laws.hold("one pose for each sample, of the group's shape", poses.weights.shape[1] != batch)
     laws.hold("one pose for each sample, of the group's shape", [t.shape for t in tensors(poses.elements)] != expected)
@@ -79,7 +80,7 @@ def check_frame(
     model = symmetrize(probe, claim, frame)
     base, index, lost = call(model, claim, value), layout(symmetry.inputs, value), 0
     for _ in range(count):
-        h = symmetry.group.sample((batch,), generator=generator, dtype=dtype)
+        h = group.sample((batch,), generator=generator, dtype=dtype)
         moved = move(symmetry.inputs, h, value)
         free = lossless_tree(symmetry.inputs, h, value).expand(batch)
         lost += int((~free).sum())

@@ -13,7 +13,7 @@ from canonize.actions.trees import batch_of
 from canonize.errors import refuse
 from canonize.groups import order
 from canonize.groups.base import leading
-from canonize.symmetry import Symmetry, arguments, call, check_is_claim, check_is_model
+from canonize.symmetry import Symmetry, arguments, call, check_is_claim, check_is_model, group_for
 from canonize.testing.compare import Checked, Ledger, check_settings, errors, lowest
 
 _LISTED = 1024
@@ -60,14 +60,15 @@ def assert_equivariant(
     with torch.no_grad():
         base = run(map_tensors(torch.clone, value))
         bound = max(lowest(value), lowest(base)) if tolerance is None else tolerance
-        size, lost = order(symmetry.group), 0
+        group = group_for(symmetry, value)
+        size, lost = order(group), 0
         listed = size is not None and size <= _LISTED
-        elements = symmetry.group.elements(dtype=dtype, device=device) if listed else None
+        elements = group.elements(dtype=dtype, device=device) if listed else None
         for number in range(leading(elements) if listed else count):
             if listed:
                 h = map_tensors(lambda t, i=number: t[i].expand(batch, *t.shape[1:]), elements)  # type: ignore[misc]
             else:
-                h = symmetry.group.sample((batch,), generator=generator, dtype=dtype, device=device)
+                h = group.sample((batch,), generator=generator, dtype=dtype, device=device)
             use = lossless_tree(symmetry.inputs, h, value).expand(batch) | (tolerance is not None)
             lost += int((~use).sum())
             if batch and not bool(use.any()):
