@@ -17,6 +17,8 @@ from canonize import (
     E,
     Factor,
     Fields,
+    Flipped,
+    Flips,
     Icosahedral,
     Image,
     Index,
@@ -33,6 +35,7 @@ from canonize import (
     Rows,
     S,
     Scalar,
+    SignRule,
     Sorted,
     Symmetry,
     Tensor,
@@ -77,6 +80,7 @@ FINITE = [
     skewed(),
     hyperoctahedral(4),
     *(S(n) for n in (0, 1, 5)),
+    *(Flips(n) for n in (0, 1, 5)),
     Product(C(4), D(3)),
 ]
 INFINITE = [
@@ -207,6 +211,8 @@ CASES = [
     *((Scalar(), g, values(3, 4)) for g in GROUPS),
     *((Nodes(), S(n), values(3, n, 2)) for n in (0, 1, 5)),
     *((Pairs(), S(n), values(3, n, n)) for n in (0, 1, 5)),
+    *((Flipped(), Flips(n), values(3, n, 2)) for n in (0, 1, 5)),
+    (Chain(Factor(0, Flipped()), Factor(1, Flipped(axis=1))), Product(Flips(5), Flips(2)), values(3, 5, 2)),
     (Chain(Factor(0, Nodes()), Factor(1, Point())), Product(S(4), O(3)), values(3, 4, 3)),
     (Factor(0, Image()), Product(C(4), D(3)), values(3, 2, 6, 6)),
     (Factor(-1, Image(padding="border")), Product(C(4), D(3)), values(3, 2, 6, 6)),
@@ -345,6 +351,8 @@ FRAMES = [
         for g in (SO(2), O(2))
     ),
     ("Sorted-two", Sorted(), Symmetry(S(5), (Nodes(), Nodes()), Scalar()), two_with_ties),
+    ("SignRule", SignRule(), Symmetry(Flips(5), Flipped(), Scalar()), with_ties),
+    ("SignRule-columns", SignRule(), Symmetry(Flips(2), Flipped(axis=1), Scalar()), with_ties),
 ]  # fmt: skip
 
 

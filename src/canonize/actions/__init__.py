@@ -5,6 +5,7 @@ from canonize.actions.detections import Boxes, Keypoints
 from canonize.actions.disk import within_disk
 from canonize.actions.each import Each
 from canonize.actions.fields import Chain, Edges, Factor, Fields, Index, Numbering, Offsets, Rows
+from canonize.actions.flips import Flipped
 from canonize.actions.graphs import Nodes, Pairs
 from canonize.actions.homogeneous import Homogeneous
 from canonize.actions.images import Image, Mask, VectorImage, Volume
@@ -20,6 +21,7 @@ __all__ = [
     "Edges",
     "Factor",
     "Fields",
+    "Flipped",
     "Homogeneous",
     "Image",
     "Index",

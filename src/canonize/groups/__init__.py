@@ -3,6 +3,7 @@
 from canonize.groups.base import Group, Rigid, identity, order
 from canonize.groups.continuous import SE, SO, E, O, Translation
 from canonize.groups.finite import C, D, FiniteMatrixGroup, Generated, Icosahedral, Octahedral, generated_by
+from canonize.groups.flips import Flips
 from canonize.groups.permutation import GeneratedPermutations, S, permutations_by
 from canonize.groups.product import Product
 from canonize.groups.scaling import Scaling
@@ -14,6 +15,7 @@ __all__ = [
     "D",
     "E",
     "FiniteMatrixGroup",
+    "Flips",
     "Generated",
     "GeneratedPermutations",
     "Group",

@@ -30,7 +30,7 @@ class _Permutations:
         """0, 1, ..., n - 1; of length 0 for `S()`, where it stands for all lengths."""
         return torch.arange(self.n or 0, device=device)
 
-    def compose(self, g: Int[Tensor, "*#batch n"], h: Int[Tensor, "*#batch n"]) -> Int[Tensor, "*batch n"]:
+    def compose(self, g: Int[Tensor, "*#batch n"], h: Int[Tensor, "*#batch m"]) -> Int[Tensor, "..."]:
         """h first, then g: i goes to g[h[i]]."""
         g, h = self._permutations(g, h)
         both = torch.stack(torch.broadcast_tensors(g, h))  # type: ignore[no-untyped-call]  # torch leaves it so

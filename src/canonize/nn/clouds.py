@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from canonize._tree import describe
 from canonize.errors import refuse
+from canonize.nn._checks import part, same_dtype
 from canonize.nn.scorer import drawn, positive
 
 _COINCIDENT = 8  # units of rounding of the place of the cloud, within which its points count as one
@@ -51,6 +52,11 @@ class Cloud:
         """Values (batch, ...) for each point, (*lead, ...), or (batch, 1, ...) where that does as well."""
         return of_samples[:, None] if self.index is None else of_samples[self.index]
 
+    def split(self, count: int) -> list[Cloud]:
+        """Dense clouds in parts of so many samples, at least one part."""
+        parts = (each.split(count) for each in (self.points, self.features, self.fields, self.share, self.unit))
+        return [Cloud(*each, None, len(unit), unit) for *each, unit in zip(*parts, strict=True)]
+
     def moments(self) -> Float[Tensor, "batch d d"]:
         """d times the second moments of the points: about the identity where the unit is their own."""
         # One sum for each product: a product of matrices would round (i, j) and (j, i) differently.
@@ -70,8 +76,10 @@ def read(
     index: Any,
     batch: int | None,
     parameter: Tensor,
+    *,
+    double: bool = False,
 ) -> Cloud:
-    """The cloud that was passed to a network with the attributes `features`, `fields` and `unit`.
+    """The cloud that was passed to a network with the attributes `features`, `fields` and `unit`; in float64 if `double`.
 
     Raises:
         SymmetryError: what is no cloud, parts that do not fit together or are missing, another dtype than the weights.
@@ -83,10 +91,11 @@ def read(
         index, batch = _checked_index(where, points, index, batch)
     else:
         batch = len(points)
-    dtype = parameter.dtype
+    eps = torch.finfo(parameter.dtype).eps
+    dtype = torch.float64 if double else parameter.dtype
     points = points.to(dtype)
-    features = _part(where, "features", features, (*lead, module.features), points)
-    fields = _part(where, "fields", fields, (*lead, module.fields, d), points)
+    features = part(where, "features", features, (*lead, module.features), points, count=module.features)
+    fields = part(where, "fields", fields, (*lead, module.fields, d), points, count=module.fields)
     share = _shares(where, weights, points, index, batch)
     if weights is not None:
         # What has no weight must not be felt, not even where it is infinite.
@@ -106,7 +115,7 @@ def read(
         points = torch.where(present, points, 0)
     if module.unit is None:
         square = mean_of(points.square().sum(-1, keepdim=True), share, index, batch)
-        noise = (_COINCIDENT * torch.finfo(dtype).eps * place.detach()).square().sum(-1, keepdim=True)
+        noise = (_COINCIDENT * eps * place.detach()).square().sum(-1, keepdim=True)
         spread = square > noise.clamp(min=torch.finfo(dtype).tiny)
         unit = torch.where(spread, torch.where(spread, square, 1.0).sqrt(), 1.0)
     else:
@@ -222,16 +231,7 @@ def _check_points(where: str, points: Any, index: Any, parameter: Tensor) -> Non
             expected="a tensor (batch, n, d), or (rows, d) with index=, the sample of each row",
             fix="put the batch first: points[None] adds a batch axis to a single cloud",
         )
-    half = (torch.float16, torch.bfloat16, torch.float32)
-    automatic = torch.is_autocast_enabled(points.device.type) and points.dtype in half and parameter.dtype in half
-    if points.dtype != parameter.dtype and not automatic:
-        known = str(parameter.dtype).removeprefix("torch.")
-        raise refuse(
-            f"{where}: the points and the weights differ in dtype",
-            got=describe(points),
-            expected=f"points in {known}, as the weights are",
-            fix=f"pass points.to(torch.{known}), or convert the network",
-        )
+    same_dtype(where, "the points", points, parameter)
 
 
 def _checked_index(where: str, points: Tensor, index: Any, batch: int | None) -> tuple[Tensor, int]:
@@ -253,21 +253,6 @@ def _checked_index(where: str, points: Tensor, index: Any, batch: int | None) ->
             fix="pass the number of samples as batch=, those without rows counted",
         )
     return index.long(), batch
-
-
-def _part(where: str, name: str, value: Any, shape: tuple[int, ...], points: Tensor) -> Tensor:
-    """Features or fields as they came, or none of them where none were announced."""
-    count = shape[len(points.shape) - 1]
-    if value is None and count == 0:
-        return points.new_zeros(shape)
-    if not isinstance(value, Tensor) or value.shape != shape or value.device != points.device:
-        raise refuse(
-            f"{where}: the {name} do not fit the points",
-            got=describe(value),
-            expected=f"a tensor {shape} on {points.device}: this network was made with {name}={count}",
-            fix=f"pass {name}= of that shape, or make the network with another {name}=",
-        )
-    return value.to(points.dtype)
 
 
 def _shares(where: str, weights: Any, points: Tensor, index: Tensor | None, batch: int) -> Tensor:

@@ -21,6 +21,7 @@ class DeepSets(nn.Module):
     weighted means of the fields where there are any. The weights come from a network on sets, which sees of each point its
     features and the inner products x·x, x·Mx and x·MMx, and of the cloud the means of what it made of them. The cost is
     linear in the number of points. Works in any dimension; holds for reflections too.
+    For sets of numbers that have no place in space, see `PermutationNet`.
 
     Args:
         vectors: how many vectors; O(d) needs d of them, SO(d) d - 1.

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from canonize._tree import describe
 from canonize.errors import refuse
+from canonize.nn._checks import part
 from canonize.nn.clouds import Cloud
 
 
@@ -52,7 +53,7 @@ def pairs_of(module: Any, cloud: Cloud, edges: Any, features: Any) -> Pairs:
         SymmetryError: edges that are no pairs of rows, that join samples, or that come with a dense cloud; features of
             another shape.
     """
-    where, points = type(module).__name__, cloud.points
+    where, points, count = type(module).__name__, cloud.points, module.edge_features
     if cloud.index is None:
         if edges is not None:
             raise refuse(
@@ -62,7 +63,7 @@ def pairs_of(module: Any, cloud: Cloud, edges: Any, features: Any) -> Pairs:
                 fix="points.flatten(0, 1), index=torch.arange(batch).repeat_interleave(n)",
             )
         batch, n = points.shape[:2]
-        features = _checked_features(where, features, (batch, n, n, module.edge_features), points)
+        features = part(where, "edge_features", features, (batch, n, n, count), points, count=count)
         others = ~torch.eye(n, dtype=torch.bool, device=points.device)[None, :, :, None]
         share = torch.where(others, cloud.share[:, None], 0.0)
         total = share.sum(2, keepdim=True)
@@ -79,7 +80,7 @@ def pairs_of(module: Any, cloud: Cloud, edges: Any, features: Any) -> Pairs:
             )
     else:
         sends, hears = _checked_edges(where, edges, cloud.index, rows)
-    features = _checked_features(where, features, (len(hears), module.edge_features), points)
+    features = part(where, "edge_features", features, (len(hears), count), points, count=count)
     # Of a point that no sample counts there is no share, and it is heard as little as it counts.
     each = cloud.share[sends]
     total = points.new_zeros(rows, 1).index_add(0, hears, each)[hears]
@@ -118,16 +119,3 @@ def _checked_edges(where: str, edges: Any, index: Tensor, rows: int) -> tuple[Te
             fix="add the number of rows before a sample to its edges when batching",
         )
     return sends, hears
-
-
-def _checked_features(where: str, features: Any, shape: tuple[int, ...], points: Tensor) -> Tensor:
-    if features is None and shape[-1] == 0:
-        return points.new_zeros(shape)
-    if not isinstance(features, Tensor) or features.shape != shape or features.device != points.device:
-        raise refuse(
-            f"{where}: the features do not fit the edges",
-            got=describe(features),
-            expected=f"a tensor {shape} on {points.device}: this network was made with edge_features={shape[-1]}",
-            fix="pass edge_features= of that shape, or make the network with another edge_features=",
-        )
-    return features.to(points.dtype)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from canonize._tree import describe
 from canonize.errors import refuse
+from canonize.nn._checks import same_dtype
 
 _READ = 4  # the layout that the last layer reads, cells a side
 
@@ -158,16 +159,7 @@ def images(module: Any, x: Any, weight: Tensor) -> None:
             expected=f"a tensor (batch, {module.channels}, height, width) of at least 1 x 1 pixels",
             fix="put the batch first: x[None] adds a batch axis to a single image",
         )
-    half = (torch.float16, torch.bfloat16, torch.float32)
-    automatic = torch.is_autocast_enabled(x.device.type) and x.dtype in half and weight.dtype in half
-    if x.dtype != weight.dtype and not automatic:
-        known = str(weight.dtype).removeprefix("torch.")
-        raise refuse(
-            f"{where}: the images and the weights differ in dtype",
-            got=describe(x),
-            expected=f"images in {known}, as the weights are",
-            fix=f"pass x.to(torch.{known}), scaled to about 1 in size (x / 255 for bytes), or convert the network",
-        )
+    same_dtype(where, "the images", x, weight, hint=", scaled to about 1 in size (x / 255 for bytes)")
 
 
 def plane(x: Tensor) -> tuple[Tensor, Tensor]:

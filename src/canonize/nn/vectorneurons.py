@@ -13,6 +13,7 @@ from canonize.nn.clouds import Cloud, check_settings, even, read, unrounded
 from canonize.nn.scorer import drawn
 
 _TINY = 1e-8  # squares of lengths are compared with this
+_BLOCK = 1 << 20  # bytes of a layer that are worked on together
 _LIFTED = 3  # vectors that each point starts from: x, M x, M^2 x
 
 
@@ -33,12 +34,15 @@ class VectorNeurons(nn.Module):
         fields: how many vectors each point has besides its place, such as a velocity.
         unit: a length in the unit of the points that counts as 1; None measures each cloud by the root mean square
             distance of its points from their mean, so that the vectors grow with the cloud and turn with nothing else.
+        double: whether it computes in float64, whatever the dtype of its weights, at about twice the time and memory of
+            float32. What a cloud tells of its direction is the small rest of large sums; in float32 the rounding of these
+            turns the vectors of almost symmetric molecules by up to about 1e-4.
         generator: draws the initial weights; the global one where None.
 
     Values: points (batch, n, d), or (rows, d) with `index`, floating point, any unit; features and fields dimensionless,
         about 1 in size. Vectors (batch, vectors, d) in the unit of the points, their root mean square length below `unit`,
         and near it unless the cloud is close to a symmetric one. The parameters and the points have one dtype, unless
-        `torch.autocast` is on, inside of which everything is computed in the dtype of the parameters.
+        `torch.autocast` is on, which rounds nothing here.
 
     Raises:
         SymmetryError: sizes that are no positive whole numbers; on use, points of another shape or dtype, features,
@@ -60,6 +64,7 @@ class VectorNeurons(nn.Module):
         features: int = 0,
         fields: int = 0,
         unit: float | None = None,
+        double: bool = True,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -69,6 +74,7 @@ class VectorNeurons(nn.Module):
         self.features = features
         self.fields = fields
         self.unit = unit
+        self.double_inside = double
         start = _LIFTED + fields
         self.lift = drawn(channels, start, 1 + features, fan=start * (1 + features), generator=generator)
         self.layers = nn.ModuleList(_Layer(2 * channels, channels, generator) for _ in range(depth))
@@ -96,48 +102,70 @@ class VectorNeurons(nn.Module):
             batch: how many samples an index tells of; where None, up to the last one that it names.
         """
         # Read first: whether autocast is on decides which dtypes are taken.
-        cloud = read(self, points, features, fields, weights, index, batch, self.lift)
+        cloud = read(self, points, features, fields, weights, index, batch, self.lift, double=self.double_inside)
         with unrounded(points):
-            return self._vectors(cloud)
+            # Samples do not feel each other. A few at a time stay in fast memory: fresh pages would cost most of the time.
+            size = self.head.shape[1] * points[:1].numel() * cloud.points.itemsize
+            parts = [cloud] if cloud.index is not None else cloud.split(max(1, _BLOCK // max(1, size)))
+            return torch.cat([self._vectors(part) for part in parts]).to(self.head.dtype)
 
     def _vectors(self, cloud: Cloud) -> Tensor:
         moments, places = cloud.moments(), [cloud.points]
         for _ in range(_LIFTED - 1):
             places.append(cloud.turned(moments, places[-1]))
-        start = torch.cat([torch.stack(places, -2), cloud.fields], -2)
-        # Numbers that do not turn decide how the vectors are mixed.
-        v = _mixed(self.lift[..., 0], start)
+        # Components come first and channels last, so that each layer is one product of two matrices.
+        start = torch.cat([torch.stack(places, -1), cloud.fields.mT], -1).movedim(-2, 0)
         if self.features:
-            v = v + torch.einsum("osf,...f,...sd->...od", self.lift[..., 1:], cloud.features, start)
+            # Numbers that do not turn decide how the vectors are mixed.
+            numbers = torch.cat([torch.ones_like(cloud.share), cloud.features], -1)
+            start = (start[..., None] * numbers[..., None, :]).flatten(-2)
+        v = F.linear(start, self.lift.flatten(1).to(start.dtype))
         for layer in self.layers:
-            v = v + layer(v, cloud.each(cloud.mean(v)))
-        pooled = cloud.mean(v)
-        return even(_mixed(self.head, pooled + self.last(pooled))) * cloud.unit[..., None]
+            v = layer(v, cloud)
+        pooled = _mean(v, cloud)
+        vectors = F.linear(self.last(pooled), self.head.to(pooled.dtype)).movedim(0, -1)
+        return even(vectors) * cloud.unit[..., None]
 
 
 class _Layer(nn.Module):
-    """A linear map of channels, and the part of each result along a second one passed through SiLU."""
+    """The sum of channels, a linear map of them, and what passing its part along a second map through SiLU changes."""
 
     def __init__(self, old: int, new: int, generator: torch.Generator | None) -> None:
         super().__init__()
         self.both = drawn(2, new, old, fan=old, generator=generator)
 
-    def forward(self, *v: Tensor) -> Tensor:
-        """Vectors (..., new, d) of vectors (..., old, d), which may come in parts that broadcast."""
-        parts, start = [], 0
-        for part in v:
-            weight = self.both[..., start : start + part.shape[-2]]
-            parts.append(_mixed(weight.flatten(0, 1), part))
-            start += part.shape[-2]
-        total = parts[0]
-        for part in parts[1:]:
-            total = total + part
-        q, k = total.chunk(2, -2)
-        unit = k * (k.square().sum(-1, keepdim=True) + _TINY).rsqrt()
-        along = (q * unit).sum(-1, keepdim=True)
-        return q + (F.silu(along) - along) * unit
+    def forward(self, v: Tensor, cloud: Cloud | None = None) -> Tensor:
+        """Vectors (d, ..., channels) of such; with a cloud, `...` are its points, and the means over it are mapped too."""
+        channels = v.shape[-1]
+        weights = self.both.to(v.dtype)
+        # Two products: halves of one would not lie in one piece, and what follows would be several times slower.
+        q, k = (F.linear(v, weight[:, :channels]) for weight in weights)
+        if cloud is not None:
+            mean = _mean(v, cloud)
+            q, k = (
+                part + _each(F.linear(mean, weight[:, channels:]), cloud)
+                for part, weight in zip((q, k), weights, strict=True)
+            )
+        inverse = (_dot(k, k) + _TINY).rsqrt()
+        # The part along k goes from a to silu(a), which is a + silu(-a).
+        return torch.addcmul(v + q, F.silu(-_dot(q, k) * inverse) * inverse, k)
 
 
-def _mixed(weight: Float[Tensor, "new old"], v: Float[Tensor, "*lead old d"]) -> Float[Tensor, "*lead new d"]:
-    mixed: Tensor = weight @ v
-    return mixed
+def _dot(one: Float[Tensor, "d *rest"], two: Float[Tensor, "d *rest"]) -> Float[Tensor, "*rest"]:
+    """Inner products of vectors whose components come first, without the products of all components at once."""
+    total = one[0] * two[0]
+    for number in range(1, len(one)):
+        total = torch.addcmul(total, one[number], two[number])
+    return total
+
+
+def _mean(v: Float[Tensor, "d *lead c"], cloud: Cloud) -> Float[Tensor, "d batch c"]:
+    """The weighted mean over the points of each sample."""
+    if cloud.index is None:
+        return (cloud.share.mT @ v)[..., 0, :]
+    return v.new_zeros(len(v), cloud.batch, v.shape[-1]).index_add(1, cloud.index, v * cloud.share)
+
+
+def _each(of_samples: Float[Tensor, "d batch c"], cloud: Cloud) -> Tensor:
+    """What each sample has for each of its points."""
+    return of_samples[:, :, None] if cloud.index is None else of_samples[:, cloud.index]
