@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from canonize import Average, Best, C, Image, Nodes, S, Sampled, Scalar, Sorted, Symmetry
-from canonize.frames.sort import lexicographic
+from canonize.frames.orders import lexicographic
 from canonize.linalg import content_key
 from canonize.testing import check_frame
 from lists import DTYPES, FRAMES, brightness, draw, folded, images, with_ties
