@@ -13,6 +13,7 @@ from canonize._tree import map_tensors, matched
 from canonize.actions.base import permutation_of
 from canonize.actions.fields import Chain, Edges, Factor, Rows
 from canonize.actions.graphs import Nodes, Pairs
+from canonize.actions.linear import Scalar
 from canonize.actions.rows import Layout, layout
 from canonize.errors import refuse
 
@@ -42,6 +43,8 @@ def over_rows(action: Any, g: Any, x: Tensor, owners: Int[Tensor, " rows"]) -> T
             expected="Nodes() for rows; one entry for each edge as Rows(..., edges=True)",
             fix="Edges(Nodes()) for the edges, or dense matrices (batch, n, n) declared as Pairs()",
         )
+    if isinstance(action, Scalar):
+        return x
     moved: Tensor = action(map_tensors(lambda t: t[owners], g), x)
     return moved
 
@@ -55,7 +58,7 @@ def ask_rows(ask: Callable[..., Tensor], action: Any, g: Any, x: Tensor, owners:
         for one in action.actions:
             told = told & ask_rows(ask, one, g, x, owners)
         return told
-    if isinstance(action, Nodes):
+    if isinstance(action, Nodes | Scalar):
         return torch.ones(len(x), dtype=torch.bool, device=x.device)
     return ask(action, map_tensors(lambda t: t[owners], g), x).expand(len(x))
 
