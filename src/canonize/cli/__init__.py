@@ -1,4 +1,4 @@
-"""The command line: `canonize demo`, `canonize audit`, `canonize adapt`, `canonize groups`."""
+"""The command line: `canonize demo`, `canonize audit`, `canonize adapt`, `canonize dedupe`, `canonize groups`."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from canonize.cli import words
 from canonize.cli.adapt import adapt_command
 from canonize.cli.audit import audit_command
 from canonize.cli.console import Debug, Seed, out, planned, progress, publish, told
+from canonize.cli.dedupe import dedupe_command
 from canonize.groups import order
 
 app = typer.Typer(
@@ -63,6 +64,7 @@ def demo(
 
 app.command(name="audit")(audit_command)
 app.command(name="adapt")(adapt_command)
+app.command(name="dedupe")(dedupe_command)
 
 
 @app.command()

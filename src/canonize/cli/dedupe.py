@@ -1,0 +1,303 @@
+"""`canonize dedupe`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import textwrap
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from canonize._version import __version__
+from canonize.cli import words
+from canonize.cli.console import Debug, err, out, told
+from canonize.cli.items import Item, find_items
+from canonize.cli.journal import Journal
+from canonize.errors import SymmetryError, refuse
+from canonize.forms import canonical_hashes, canonical_keys, decided_by_hash, equivalent, linked
+from canonize.forms.digest import VERSION
+from canonize.groups import Product, S
+
+AT_ONCE = 128
+"""Things that are read, hashed and written down together."""
+SHOWN = 20
+"""Groups of duplicates in the table; the report has all."""
+EXIT = {"none": 0, "found": 1, "bad": 3}
+"""Exit codes: nothing twice; something twice; something that could not be read, whatever else. 2 is a wrong call."""
+
+
+@dataclass
+class Found:
+    """What a run has found: groups of names, and what could not be read, with the reason."""
+
+    items: int
+    groups: list[list[str]]
+    bad: list[tuple[str, str]] = field(default_factory=list)
+    resumed: int = 0
+
+
+def dedupe_command(
+    where: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder, or a file: images, .npy, .npz, graph6 (.g6), SMILES (.smi, .csv, .tsv), .sdf, .mol.",
+            show_default=False,
+        ),
+    ],
+    group: Annotated[
+        str,
+        typer.Option(help="C4 or D4 for images, S for graphs and molecules, SxE3, SxSE3, E3, ... for points in space."),
+    ],
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            help="How far a point may be off, in the unit of the coordinates; for features of floats their step."
+        ),
+    ] = None,
+    column: Annotated[
+        str | None, typer.Option(help="Column of a table that holds SMILES, by default 'smiles'.")
+    ] = None,
+    stereo: Annotated[
+        bool, typer.Option(help="Whether stereochemistry counts in molecules compared as graphs.")
+    ] = True,
+    report: Annotated[Path | None, typer.Option("--out", help="File (.json) for all groups of duplicates.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Journal: written as the run goes; a run that was stopped goes on from it.")
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(min=0.001, help="For one graph; one that takes longer is told as bad.")
+    ] = 60.0,
+    debug: Debug = False,
+) -> None:
+    """Find what is the same under a group. Exits with 0 for nothing, 1 for duplicates, 3 for things that cannot be read."""
+    with told(debug):
+        target = None if report is None else _target(report)
+        wanted = group_of(group)
+        with _bars() as tell:
+            found = find(
+                where,
+                wanted,
+                tolerance=tolerance,
+                column=column,
+                stereo=stereo,
+                journal=resume,
+                limit=seconds,
+                report=tell,
+            )
+        _show(found)
+        if target is not None:
+            _write(target, found, {"group": repr(wanted), "tolerance": tolerance, "stereo": stereo})
+            out.print(f"wrote {target}", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(EXIT["bad" if found.bad else "found" if found.groups else "none"])
+
+
+def group_of(word: str) -> Any:
+    """The group of a word as `canonize.cli.words` knows it, and `S` for permutations of as many things as there are.
+
+    Raises:
+        SymmetryError: an unknown word.
+    """
+    parts = [
+        S() if part.lower() in ("s", "s()") else words.group(part) for part in re.split(r"\s*[x*]\s*", word.strip())
+    ]
+    return parts[0] if len(parts) == 1 else Product(*parts)
+
+
+def find(
+    where: Path,
+    group: Any,
+    *,
+    tolerance: float | None = None,
+    column: str | None = None,
+    stereo: bool = True,
+    journal: Path | None = None,
+    limit: float | None = 60.0,
+    report: Callable[[str, int, int], None] = lambda *_: None,
+) -> Found:
+    """The duplicates in a folder or a file; what cannot be read is told at the end and stops nothing.
+
+    Args:
+        where: see `find_items`.
+        group: the group.
+        tolerance: as for `canonical_hash`.
+        column: of a table with SMILES.
+        stereo: whether stereochemistry counts.
+        journal: see `Journal`.
+        limit: seconds for the labelling of one graph.
+        report: called with (what, done, total).
+
+    Raises:
+        SymmetryError: nothing to compare, or a journal that does not fit.
+    """
+    items = find_items(where, group, column=column, stereo=stereo)
+    settings = {
+        "group": repr(group),
+        "tolerance": tolerance,
+        "column": column,
+        "stereo": stereo,
+        "form": VERSION.decode(),
+    }
+    options = {"tolerance": tolerance, "limit": limit}
+    bad: list[tuple[str, str]] = []
+    with Journal(journal, settings) as book:
+        old = [book.keys(item) for item in items]
+        waiting = [item for item, keys in zip(items, old, strict=True) if keys is None]
+        keys = {item.name: keys for item, keys in zip(items, old, strict=True) if keys is not None}
+        resumed = len(keys)
+        report("looking", resumed, len(items))
+        for start in range(0, len(waiting), AT_ONCE):
+            chunk = waiting[start : start + AT_ONCE]
+            for item, own in zip(chunk, _keys(chunk, group, options), strict=True):
+                if isinstance(own, str):
+                    bad.append((item.name, own))
+                    book.add(item, None, own)
+                else:
+                    keys[item.name] = own
+                    book.add(item, own)
+            book.flush()
+            report("looking", resumed + min(start + AT_ONCE, len(waiting)), len(items))
+    good = [item for item in items if item.name in keys]
+
+    @lru_cache(256)
+    def value(place: int) -> Any:
+        return good[place].read()
+
+    def same(i: int, j: int) -> bool:
+        return decided_by_hash(value(i), group) or equivalent(value(i), value(j), group, **options)
+
+    # One key is a hash that decides; several are of clouds, which have to be compared.
+    several = any(len(own) > 1 for own in keys.values())
+    groups = linked(
+        [keys[item.name] for item in good],
+        same if several else None,
+        lambda done, total: report("comparing", done, total) if several else None,
+    )
+    return Found(len(items), [[good[place].name for place in places] for places in groups], bad, resumed)
+
+
+def _keys(chunk: Sequence[Item], group: Any, options: dict[str, Any]) -> list[tuple[str, ...] | str]:
+    """The keys of each item, or in words what is wrong with it."""
+    values: list[Any] = []
+    found: list[tuple[str, ...] | str] = [""] * len(chunk)
+    for place, item in enumerate(chunk):
+        try:
+            values.append((place, item.read()))
+        except Exception as error:  # readers of damaged files raise nearly anything
+            found[place] = _words(error)
+    exact = [(place, value) for place, value in values if decided_by_hash(value, group)]
+    try:
+        for (place, _), key in zip(exact, canonical_hashes([v for _, v in exact], group, **options), strict=True):
+            found[place] = (key,)
+        rest = [(place, value) for place, value in values if not found[place]]
+    except Exception:  # one of them: each by itself says which
+        rest = values
+    for place, value in rest:
+        try:
+            found[place] = canonical_keys(value, group, **options)
+        except Exception as error:
+            found[place] = _words(error)
+    return found
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, SymmetryError):
+        lines = str(error).splitlines()
+        got = next((line.partition(":")[2].strip() for line in lines if line.startswith("  got:")), "")
+        return textwrap.shorten(f"{lines[0]} ({got})", 300, placeholder=" ...")
+    return textwrap.shorten(f"{type(error).__name__}: {error}", 300, placeholder=" ...")
+
+
+class _Rate(ProgressColumn):
+    """Things a second."""
+
+    def render(self, task: Task) -> Text:
+        """The speed, once there is one."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f}/s")
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[str, int, int], None]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    bars = Progress(*columns, console=err, transient=not err.is_terminal)
+    known: dict[str, Any] = {}
+
+    def tell(what: str, done: int, total: int) -> None:
+        if what not in known:
+            # What an earlier run has done does not count for the rate.
+            known[what] = bars.add_task(what, total=total, completed=done)
+            bars.start()
+        bars.update(known[what], completed=done, total=total)
+
+    try:
+        yield tell
+    finally:
+        if known:
+            bars.stop()
+
+
+def _show(found: Found) -> None:
+    extra = sum(len(names) - 1 for names in found.groups)
+    if found.groups:
+        table = Table(
+            "copies", "the same", caption=f"{len(found.groups):,} groups" if len(found.groups) > SHOWN else None
+        )
+        for names in found.groups[:SHOWN]:
+            listed = ", ".join(names[:6]) + (f", and {len(names) - 6:,} more" if len(names) > 6 else "")
+            table.add_row(f"{len(names):,}", Text(listed))
+        out.print(table)
+    for name, why in found.bad[:SHOWN]:
+        err.print(f"bad: {name}: {why}", markup=False, highlight=False, style="red", soft_wrap=True)
+    if len(found.bad) > SHOWN:
+        err.print(f"bad: {len(found.bad) - SHOWN:,} more; --out names them all", markup=False, highlight=False)
+    told = f"{found.items:,} looked at, {extra:,} to drop in {len(found.groups):,} groups, {len(found.bad):,} bad"
+    resumed = f" ({found.resumed:,} from the journal)" if found.resumed else ""
+    out.print(told + resumed, markup=False, highlight=False, soft_wrap=True)
+
+
+def _target(path: Path) -> Path:
+    if path.suffix.lower() != ".json" or path.is_dir():
+        raise refuse(
+            "the report is a JSON file", got=f"{path}", expected="a name that ends in .json", fix="--out found.json"
+        )
+    return path
+
+
+def _write(path: Path, found: Found, settings: dict[str, Any]) -> None:
+    content = {
+        "canonize": __version__,
+        "settings": settings,
+        "items": found.items,
+        "groups": found.groups,
+        "bad": [{"item": name, "why": why} for name, why in found.bad],
+    }
+    # Beside its place, because a move between file systems is not atomic.
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with draft.open("x", encoding="utf-8", newline="\n") as file:
+            json.dump(content, file, indent=1, ensure_ascii=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        raise refuse(
+            "the report cannot be written",
+            got=f"{path} ({type(error).__name__}: {error})",
+            expected="a place that can be written to",
+            fix="choose another place with --out",
+        ) from error
+    finally:
+        draft.unlink(missing_ok=True)

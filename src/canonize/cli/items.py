@@ -1,0 +1,232 @@
+"""The things in a folder or a file that `canonize dedupe` compares: each with a name, and read only when it is its turn."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from canonize.cli.data import KINDS as PICTURES
+from canonize.cli.data import LARGEST
+from canonize.cli.lines import cells_of, graph6, lines, records
+from canonize.errors import SymmetryError, refuse
+from canonize.forms import Cloud, Graph
+from canonize.groups import S
+
+GRAPHS, SMILES, RECORDS, ARRAYS = (".g6",), (".smi", ".csv", ".tsv"), (".sdf", ".mol"), (".npy", ".npz")
+KNOWN = (*PICTURES, *ARRAYS, *GRAPHS, *SMILES, *RECORDS)
+VALUES = ("inputs", "x", "images", "data", "pos", "positions", "arr_0")
+MARKS = ("kinds", "z", "numbers", "species")
+COUNTS = ("n_atoms", "n_points", "counts")
+MATRICES = ("adjacency",)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to compare.
+
+    Attributes:
+        name: where it stands, relative to the folder: `a/b.png`, `set.g6:12` (line or record, from 1), `set.npz[3]`.
+        stamp: size in bytes and time of change of its file, which tell whether it is as it was.
+        read: makes the value; whatever is wrong with it is raised here.
+    """
+
+    name: str
+    stamp: tuple[int, int]
+    read: Callable[[], Any]
+
+
+def find_items(where: Path, group: Any, *, column: str | None = None, stereo: bool = True) -> list[Item]:
+    """What there is to compare, in an order that depends on names and places only.
+
+    Raises:
+        SymmetryError: nothing there, nothing of a known kind; for a single file also arrays that do not say what they hold,
+            or RDKit not installed. In a folder such a file is an item whose `read` raises.
+    """
+    if where.is_dir():
+        files = sorted(file for file in where.rglob("*") if file.suffix.lower() in KNOWN and file.is_file())
+        root = where
+    else:
+        files, root = [where] if where.is_file() and where.suffix.lower() in KNOWN else [], where.parent
+    found: list[Item] = []
+    for file in files:
+        stat = file.stat()
+        stamp, name = (stat.st_size, stat.st_mtime_ns), file.relative_to(root).as_posix()
+        try:
+            found += [
+                Item(f"{name}{place}", stamp, read)
+                for place, read in _inside(file, group, column=column, stereo=stereo, single=where.is_dir())
+            ]
+        except Exception as error:
+            if not where.is_dir():
+                raise
+            # One bad file among many is told with the bad things.
+            found.append(Item(name, stamp, partial(_raised, error)))
+    if not found:
+        raise refuse(
+            "nothing to compare",
+            got=f"{where}" if where.exists() else f"{where}, which does not exist",
+            expected=f"a folder or a file with {', '.join(KNOWN)}",
+            fix="check the path",
+        )
+    return found
+
+
+def _raised(error: Exception) -> Any:
+    raise error
+
+
+def _inside(
+    file: Path, group: Any, *, column: str | None, stereo: bool, single: bool
+) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """What a file holds: where in it, and how to read it. A .npy file is one thing where `single`."""
+    suffix = file.suffix.lower()
+    if suffix in PICTURES:
+        yield "", partial(picture, file)
+    elif suffix == ".npy" and single:
+        yield "", partial(_whole, file)
+    elif suffix in ARRAYS:
+        yield from ((f"[{place}]", read) for place, read in _arrays(file))
+    elif suffix in GRAPHS:
+        yield from ((f":{number}", partial(graph6, text)) for number, text in lines(file))
+    else:
+        yield from ((f":{number}", read) for number, read in _molecules(file, group, column, stereo))
+
+
+def picture(file: Path) -> Tensor:
+    """The pixels of an image as they are shown, (channels, height, width), whole numbers.
+
+    Three channels, or four where something is transparent; gray images of 16 bits keep one channel with all their bits.
+    """
+    from PIL import Image as Picture
+    from PIL import ImageOps
+
+    with Picture.open(file) as opened:
+        upright = ImageOps.exif_transpose(opened)
+        if upright.mode.startswith("I") or upright.mode == "F":
+            array = np.asarray(upright)
+            return torch.from_numpy(array.astype(np.float64 if upright.mode == "F" else np.int64))[None]
+        see_through = "A" in upright.getbands() or "transparency" in upright.info
+        pixels = torch.from_numpy(np.array(upright.convert("RGBA" if see_through else "RGB"))).permute(2, 0, 1)
+    return pixels[:3] if see_through and bool((pixels[3] == 255).all()) else pixels
+
+
+def _whole(file: Path) -> Tensor:
+    return torch.as_tensor(_loaded(file)["x"])
+
+
+def _loaded(file: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """The array of a .npy file as "x"; of a .npz file the entries that count, so that no other is unpacked."""
+    loaded = np.load(file, allow_pickle=False)
+    if isinstance(loaded, np.ndarray):
+        return {"x": loaded}
+    with loaded, zipfile.ZipFile(file) as archive:
+        names = [name for name in (*MATRICES, *VALUES) if name in loaded.files][:1]
+        if not names:
+            raise refuse(
+                "the file does not say which entry holds the values",
+                got=f"{file.name} with {sorted(loaded.files)}",
+                expected=f"one of {', '.join((*MATRICES, *VALUES))}",
+                fix="np.savez(..., pos=points, kinds=numbers)",
+            )
+        names += [name for name in (*MARKS, *COUNTS) if name in loaded.files]
+        for name in names:
+            if archive.getinfo(f"{name}.npy").file_size > LARGEST:
+                raise refuse(
+                    "an entry of this file is too large",
+                    got=f"{name} in {file.name}",
+                    expected=f"at most {LARGEST / 2**30:g} GiB when unpacked",
+                    fix="split it over several files of one folder",
+                )
+        return {name: loaded[name] for name in names}
+
+
+def _arrays(file: Path) -> Iterator[tuple[int, Callable[[], Any]]]:
+    """What stands along the first axis of an array, or of the entries of an archive."""
+    try:
+        entries = _loaded(file)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        if isinstance(error, SymmetryError):
+            raise
+        raise refuse(
+            "this file cannot be read without running code, or is damaged",
+            got=f"{file.name}: {error}",
+            expected="arrays of numbers, no pickled objects",
+            fix="save plain arrays: np.savez(..., pos=x.astype('float32'))",
+        ) from error
+    main = next(name for name in (*MATRICES, *VALUES) if name in entries)
+    values = torch.as_tensor(entries[main])
+    marks = next((torch.as_tensor(entries[name]) for name in MARKS if name in entries), None)
+    counts = next((torch.as_tensor(entries[name]).long() for name in COUNTS if name in entries), None)
+    total = len(values) if counts is None else int(counts.sum())
+    if values.ndim < 1 or total != len(values) or (marks is not None and len(marks) != len(values)):
+        raise refuse(
+            "the entries of the file do not fit together",
+            got=f"{file.name}: {main} {tuple(values.shape)}"
+            + ("" if marks is None else f", kinds {tuple(marks.shape)}")
+            + ("" if counts is None else f", counts that add up to {total}"),
+            expected="as many kinds as values, and counts that add up to their number",
+            fix="np.savez(..., pos=x, kinds=z), with n_atoms=counts where the clouds stand one after the other",
+        )
+    if counts is None:
+        for place in range(len(values)):
+            yield place, partial(_entry, main, values[place], None if marks is None else marks[place])
+        return
+    ends = counts.cumsum(0).tolist()
+    for place, (count, end) in enumerate(zip(counts.tolist(), ends, strict=True)):
+        rows = slice(end - count, end)
+        yield place, partial(_entry, main, values[rows], None if marks is None else marks[rows])
+
+
+def _entry(name: str, value: Tensor, marks: Tensor | None) -> Any:
+    if name in MATRICES:
+        return Graph.dense(value, marks)
+    return value if marks is None else Cloud(value, marks)
+
+
+def _molecules(file: Path, group: Any, column: str | None, stereo: bool) -> Iterator[tuple[int, Callable[[], Any]]]:
+    chemistry = _chemistry()
+    graphs = isinstance(group, S)
+
+    def of_smiles(text: str) -> Any:
+        return chemistry.molecule_graph(chemistry.read_smiles(text), stereo=stereo)
+
+    def of_record(span: tuple[int, int]) -> Any:
+        with file.open("rb") as opened:
+            opened.seek(span[0])
+            block = opened.read(span[1]).decode("utf-8", "replace")
+        read = chemistry.read_block(block, hydrogens=not graphs)
+        return chemistry.molecule_graph(read, stereo=stereo) if graphs else chemistry.molecule_cloud(read)
+
+    if file.suffix.lower() in RECORDS:
+        for number, span in enumerate(records(file)):
+            yield number + 1, partial(of_record, span)
+    elif file.suffix.lower() == ".smi":
+        for number, text in lines(file):
+            if not text.startswith("#"):
+                yield number, partial(of_smiles, re.split(r"\s", text, maxsplit=1)[0])
+    else:
+        for number, text in cells_of(file, column):
+            yield number, partial(of_smiles, text)
+
+
+@lru_cache(1)
+def _chemistry() -> Any:
+    try:
+        from canonize.integrations import rdkit
+    except ModuleNotFoundError as error:
+        raise refuse(
+            "molecules are read by RDKit",
+            got=f"{error.name} is not installed",
+            expected="rdkit",
+            fix="pip install 'canonize[molecules]'",
+        ) from None
+    return rdkit

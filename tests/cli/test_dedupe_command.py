@@ -1,0 +1,363 @@
+"""`canonize dedupe`: what it finds in files of every kind, what it says of bad ones, and how it goes on after a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from cli_runs import run
+from PIL import Image as Picture
+
+from canonize import E, Product, S, SymmetryError
+from canonize.cli import dedupe as command
+from canonize.cli import lines as reading
+from canonize.cli.dedupe import find, group_of
+from canonize.cli.items import find_items, picture
+from canonize.cli.journal import Journal
+from canonize.cli.lines import graph6
+
+PATHS = ["DhC", "DDW", "D?{", "D~{"]
+"""Path, the same path relabelled, star, complete graph: each of five nodes."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def images(folder: Path, count: int = 6) -> Path:
+    """Random images, and beside them turned copies of the first and the third, and a mirrored second."""
+    pixels = np.random.default_rng(0).integers(0, 256, (count, 7, 9, 3), dtype=np.uint8)
+    place = folder / "images"
+    (place / "more").mkdir(parents=True)
+    for number, each in enumerate(pixels):
+        Picture.fromarray(each).save(place / f"{number}.png")
+    Picture.fromarray(np.rot90(pixels[0]).copy()).save(place / "more" / "turned.bmp")
+    Picture.fromarray(np.rot90(pixels[2], 2).copy()).save(place / "more" / "upside.png")
+    Picture.fromarray(pixels[1][:, ::-1].copy()).save(place / "more" / "mirrored.png")
+    return place
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_images_are_found_in_any_turn(folder: Path) -> None:
+    place = images(folder)
+    found = run("dedupe", str(place), "--group", "C4", "--out", str(folder / "new" / "found.json"))
+    assert found.exit_code == 1, found.output
+    report = read(folder / "new" / "found.json")
+    assert report["groups"] == [["0.png", "more/turned.bmp"], ["2.png", "more/upside.png"]]
+    assert (report["items"], report["bad"]) == (9, [])
+    assert "9 looked at, 2 to drop in 2 groups, 0 bad" in found.output
+    run("dedupe", str(place), "--group", "D4", "--out", str(folder / "found.json"))
+    assert ["1.png", "more/mirrored.png"] in read(folder / "found.json")["groups"]
+    (place / "more" / "turned.bmp").unlink()
+    (place / "more" / "upside.png").unlink()
+    assert run("dedupe", str(place), "--group", "C4").exit_code == 0
+
+
+def test_an_array_and_an_image_are_one_thing(folder: Path) -> None:
+    place = images(folder, 3)
+    np.save(place / "array.npy", picture(place / "1.png").numpy())
+    assert find(place, group_of("C4")).groups == [
+        ["0.png", "more/turned.bmp"],
+        ["1.png", "array.npy"],
+        ["2.png", "more/upside.png"],
+    ]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA"])
+def test_pixels_are_what_is_shown(folder: Path, mode: str) -> None:
+    gray = np.random.default_rng(0).integers(0, 2, (4, 5), dtype=np.uint8) * 255
+    made = Picture.fromarray(gray).convert(mode)
+    made.save(folder / "a.png")
+    assert torch.equal(picture(folder / "a.png"), torch.from_numpy(gray).expand(3, -1, -1))
+
+
+def test_depth_and_transparency_are_kept(folder: Path) -> None:
+    deep = np.array([[0, 65535, 3]], dtype=np.uint16)
+    Picture.fromarray(deep).save(folder / "a.png")
+    assert picture(folder / "a.png").tolist() == [deep.tolist()]
+    Picture.fromarray(np.full((2, 2, 4), 7, dtype=np.uint8)).save(folder / "b.png")
+    assert picture(folder / "b.png").shape == (4, 2, 2)
+
+
+def test_clouds_in_an_archive(folder: Path) -> None:
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(8, 5, 3, generator=g, dtype=torch.float64)
+    z = torch.tensor([[6, 1, 1, 1, 8]] * 8)
+    x[5] = x[1][[0, 3, 1, 2, 4]] @ E(3).sample(generator=g, dtype=torch.float64).linear.T + 3
+    x[7] = x[2][[4, 1, 2, 3, 0]]
+    np.savez(folder / "a.npz", pos=x.numpy(), z=z.numpy())
+    told = find(folder / "a.npz", group_of("SxE3"), tolerance=1e-3)
+    assert told.groups == [["a.npz[1]", "a.npz[5]"]]
+    plain = find(folder, Product(S(), E(3)), tolerance=1e-3)
+    assert plain.groups == told.groups
+    np.save(folder / "b.npy", x.numpy())
+    assert find(folder / "b.npy", group_of("SxE3"), tolerance=1e-3).groups == [
+        ["b.npy[1]", "b.npy[5]"],
+        ["b.npy[2]", "b.npy[7]"],
+    ]
+
+
+def test_clouds_of_several_sizes_stand_one_after_the_other(folder: Path) -> None:
+    x = torch.randn(9, 3)
+    stacked = torch.cat([x[:4], x[4:], x[:4].flip(0)])
+    np.savez(folder / "a.npz", pos=stacked.numpy(), n_atoms=np.array([4, 5, 4], dtype=np.uint8))
+    assert find(folder / "a.npz", group_of("S x SE3"), tolerance=1e-3).groups == [["a.npz[0]", "a.npz[2]"]]
+    np.savez(folder / "b.npz", pos=stacked.numpy(), n_atoms=np.array([4, 5, 5]))
+    with pytest.raises(SymmetryError, match=r"^the entries of the file do not fit together"):
+        find(folder / "b.npz", group_of("SxSE3"), tolerance=1e-3)
+
+
+def test_graphs_of_graph6(folder: Path) -> None:
+    pytest.importorskip("canonaut", reason="canonaut is not installed")
+    (folder / "a.g6").write_text(">>graph6<<\n" + "\n".join(PATHS) + "\n\n", encoding="utf-8")
+    found = run("dedupe", str(folder / "a.g6"), "--group", "S", "--out", str(folder / "o.json"))
+    assert read(folder / "o.json")["groups"] == [["a.g6:2", "a.g6:3"]], found.output
+
+
+def test_adjacency_in_an_archive(folder: Path) -> None:
+    pytest.importorskip("canonaut", reason="canonaut is not installed")
+    a = torch.zeros(3, 4, 4, dtype=torch.int64)
+    for place, (i, j, k) in enumerate([(0, 1, 2), (3, 0, 2), (1, 2, 1)]):
+        for u, v in ((i, j), (j, k)):
+            a[place, u, v] = a[place, v, u] = 1
+    np.savez(folder / "a.npz", adjacency=a.numpy())
+    assert find(folder / "a.npz", group_of("S")).groups == [["a.npz[0]", "a.npz[1]"]]
+
+
+def test_graph6_against_networkx() -> None:
+    networkx = pytest.importorskip("networkx", reason="networkx is not installed")
+    for n in (0, 1, 2, 5, 62, 63, 64, 90):
+        made = networkx.gnp_random_graph(n, 0.3, seed=n)
+        found = graph6(networkx.to_graph6_bytes(made, header=n == 5).decode().strip())
+        assert found.count == n
+        assert {tuple(sorted(edge)) for edge in found.edges.T.tolist()} == {tuple(sorted(edge)) for edge in made.edges}
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        (":Fa@x^", "sparse6"),
+        ("&DI?AO?", "digraph6"),
+        ("Dh", "1 characters for 5 nodes"),
+        ("D h", "other"),
+        ("~~", "cut off"),
+    ],
+)
+def test_lines_that_are_no_graph6(line: str, what: str) -> None:
+    with pytest.raises(SymmetryError, match=what):
+        graph6(line)
+
+
+def bad_folder(folder: Path) -> Path:
+    place = images(folder)
+    (place / "broken.png").write_bytes((place / "0.png").read_bytes()[:60])
+    np.save(place / "nan.npy", np.array([[0.0, np.nan], [1.0, 2.0]]))
+    np.save(place / "line.npy", np.zeros(3))
+    np.save(place / "objects.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    (place / "cut.npz").write_bytes(b"PK")
+    return place
+
+
+def test_bad_things_are_named_and_stop_nothing(folder: Path) -> None:
+    place = bad_folder(folder)
+    found = run("dedupe", str(place), "--group", "C4", "--out", str(folder / "o.json"))
+    assert found.exit_code == 3
+    report = read(folder / "o.json")
+    assert [part["item"] for part in report["bad"]] == ["broken.png", "cut.npz", "line.npy", "nan.npy", "objects.npy"]
+    assert "not-a-number has no canonical form" in report["bad"][3]["why"]
+    assert "allow_pickle=False" in report["bad"][4]["why"]
+    assert report["groups"] == [["0.png", "more/turned.bmp"], ["2.png", "more/upside.png"]]
+    assert "bad: broken.png: " in found.output
+    assert "Traceback" not in found.output
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["missing", "--group", "C4"], "nothing to compare"),
+        (["empty", "--group", "C4"], "nothing to compare"),
+        (["images", "--group", "Q9"], "this is no group that the command line knows"),
+        (["images", "--group", "C4", "--out", "found.txt"], "the report is a JSON file"),
+        (["images", "--group", "C4", "--resume", "images"], "the journal cannot be written"),
+        (["a.npz", "--group", "C4"], "the file does not say which entry holds the values"),
+        (["b.npz", "--group", "C4"], "this file cannot be read without running code"),
+    ],
+)
+def test_a_wrong_call_is_told_in_words(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], what: str
+) -> None:
+    monkeypatch.chdir(folder)
+    images(folder, 3)
+    (folder / "empty").mkdir()
+    np.savez(folder / "a.npz", unknown=np.zeros(3))
+    np.savez(folder / "b.npz", x=np.array([{}], dtype=object))
+    found = run("dedupe", *words)
+    assert found.exit_code == 2, found.output
+    assert found.output.startswith(f"canonize: {what}"), found.output
+
+
+def test_things_without_a_tolerance_are_bad_one_by_one(folder: Path) -> None:
+    np.save(folder / "a.npy", np.zeros((2, 4, 3)))
+    found = run("dedupe", str(folder / "a.npy"), "--group", "SxE3")
+    assert found.exit_code == 3
+    assert "coordinates are equal up to a tolerance only" in found.output
+
+
+class Killed(BaseException):
+    """What stops a run at any moment."""
+
+
+def test_a_killed_run_goes_on_to_the_same_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed after each number of batches, then cut in the middle of a line, the journal leads to the result of one run."""
+    monkeypatch.setattr(command, "AT_ONCE", 2)
+    place = bad_folder(folder)
+    group = group_of("C4")
+    whole = find(place, group)
+    complete = folder / "complete.jsonl"
+    assert find(place, group, journal=complete).groups == whole.groups
+    expected = complete.read_bytes()
+    hashed: list[str] = []
+    keys = command._keys
+    for stop in range(1, 7):
+        journal = folder / f"{stop}.jsonl"
+        calls = 0
+
+        def counted(*parts: Any, stop: int = stop) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == stop:
+                raise Killed
+            return keys(*parts)
+
+        monkeypatch.setattr(command, "_keys", counted)
+        with pytest.raises(Killed):
+            find(place, group, journal=journal)
+        monkeypatch.setattr(command, "_keys", keys)
+        before = journal.read_bytes()
+        assert len(before.splitlines()) == 1 + 2 * (stop - 1)
+        for cut in (0, 1, 20):
+            journal.write_bytes(before[: len(before) - cut])
+            again = find(place, group, journal=journal)
+            assert (again.groups, again.bad, again.items) == (whole.groups, whole.bad, whole.items)
+            told = [json.loads(line) for line in journal.read_bytes().splitlines()]
+            good = [line["item"] for line in told[1:] if "keys" in line]
+            # Nothing lost, nothing doubled.
+            assert sorted(good) == sorted(
+                line["item"] for line in map(json.loads, expected.splitlines()[1:]) if "keys" in line
+            )
+            hashed += good
+    assert hashed
+
+
+def test_a_journal_spares_the_work(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, journal = images(folder), folder / "deep" / "a.jsonl"
+    first = run("dedupe", str(place), "--group", "C4", "--resume", str(journal))
+    content = journal.read_bytes()
+    read_now: list[str] = []
+    original = command._keys
+    monkeypatch.setattr(
+        command, "_keys", lambda chunk, *rest: (read_now.extend(i.name for i in chunk), original(chunk, *rest))[1]
+    )
+    again = run("dedupe", str(place), "--group", "C4", "--resume", str(journal))
+    assert (again.exit_code, read_now, journal.read_bytes()) == (first.exit_code, [], content)
+    assert "(9 from the journal)" in again.output
+    # A file that has changed is looked at again, and its new line counts.
+    Picture.fromarray(np.zeros((7, 9, 3), dtype=np.uint8)).save(place / "0.png")
+    os.utime(place / "0.png", ns=(1, 1))
+    found = find(place, group_of("C4"), journal=journal)
+    assert read_now == ["0.png"]
+    assert found.groups == [["2.png", "more/upside.png"]]
+    assert find(place, group_of("C4"), journal=journal).groups == found.groups
+
+
+def test_a_journal_of_other_settings_is_refused(folder: Path) -> None:
+    place, journal = images(folder, 3), folder / "a.jsonl"
+    find(place, group_of("C4"), journal=journal)
+    with pytest.raises(SymmetryError, match=r"^the journal is of other settings\n  got:      group='C\(4\)'"):
+        find(place, group_of("D4"), journal=journal)
+    content = journal.read_bytes().splitlines(keepends=True)
+    for damaged in ([b"{}\n", *content[1:]], [content[0], b'{"item": 3\n', *content[1:]], [b"\x89PNG\n"], [b"notes"]):
+        journal.write_bytes(b"".join(damaged))
+        with pytest.raises(SymmetryError, match=r"^this is no journal of canonize dedupe, or it is damaged"):
+            find(place, group_of("C4"), journal=journal)
+        assert journal.read_bytes() == b"".join(damaged)
+
+
+def test_what_was_bad_is_tried_again(folder: Path) -> None:
+    place, journal = images(folder, 3), folder / "a.jsonl"
+    good = (place / "0.png").read_bytes()
+    (place / "0.png").write_bytes(good[:40])
+    assert [name for name, _ in find(place, group_of("C4"), journal=journal).bad] == ["0.png"]
+    (place / "0.png").write_bytes(good)
+    found = find(place, group_of("C4"), journal=journal)
+    assert not found.bad
+    assert ["0.png", "more/turned.bmp"] in found.groups
+
+
+def test_a_journal_without_a_file_keeps_nothing(folder: Path) -> None:
+    items = find_items(images(folder, 3), group_of("C4"))
+    with Journal(None, {}) as book:
+        book.add(items[0], ("a",))
+        book.flush()
+        assert book.keys(items[0]) == ("a",)
+        assert book.keys(items[1]) is None
+
+
+def test_lines_too_long_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "LONGEST", 30)
+    (folder / "a.g6").write_text("DhC\n" + "D" * 40, encoding="utf-8")
+    with pytest.raises(SymmetryError, match=r"^a line of this file is too long\n  got:      a\.g6, line 2"):
+        find_items(folder / "a.g6", S())
+
+
+@pytest.mark.parametrize("word", ["S", "s", "S()", "S5", "SxE3", "S x SE(3)", "E3", "D4"])
+def test_words_for_groups(word: str) -> None:
+    shown = repr(group_of(word))
+    assert shown.startswith("Product(S(), ") if "x" in word else "x" not in shown
+
+
+@pytest.mark.skipif("CANONIZE_DATA" not in os.environ, reason="CANONIZE_DATA does not say where the data are")
+def test_relabelled_copies_of_all_graphs_of_eight_nodes_are_found(folder: Path) -> None:
+    networkx = pytest.importorskip("networkx", reason="networkx is not installed")
+    lines = (Path(os.environ["CANONIZE_DATA"]) / "graphs" / "graph8c.g6").read_text(encoding="ascii").split()
+    rng = random.Random(0)
+    copies = []
+    for line in lines:
+        graph = networkx.relabel_nodes(
+            networkx.from_graph6_bytes(line.encode()), dict(enumerate(rng.sample(range(8), 8)))
+        )
+        copies.append(networkx.to_graph6_bytes(graph, nodes=range(8), header=False).decode().strip())
+    (folder / "a.g6").write_text("\n".join(lines + copies) + "\n", encoding="ascii")
+    found = find(folder / "a.g6", S())
+    assert found.groups == [[f"a.g6:{n}", f"a.g6:{n + len(lines)}"] for n in range(1, len(lines) + 1)]
+
+
+def test_a_graph_that_takes_too_long_is_bad_by_itself(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Graphs are labelled together; where one fails, the others are labelled again without it."""
+    pytest.importorskip("canonaut", reason="canonaut is not installed")
+    from canonize.forms import graph as forms
+
+    original = forms.label
+
+    def slow(graphs: Any, *, limit: float | None) -> Any:
+        if int(graphs.sizes.max()) > 5:
+            raise SymmetryError("this graph takes too long\n  got:      6 nodes\n")
+        assert limit == 0.5
+        return original(graphs, limit=limit)
+
+    monkeypatch.setattr(forms, "label", slow)
+    (folder / "a.g6").write_text("\n".join([*PATHS, "EhCG"]), encoding="utf-8")
+    found = run("dedupe", str(folder / "a.g6"), "--group", "S", "--seconds", "0.5", "--out", str(folder / "o.json"))
+    assert found.exit_code == 3
+    assert read(folder / "o.json")["groups"] == [["a.g6:1", "a.g6:2"]]
+    assert read(folder / "o.json")["bad"] == [{"item": "a.g6:5", "why": "this graph takes too long (6 nodes)"}]
