@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import Any
 
 from _page import grid, how
@@ -57,19 +58,29 @@ def nve(result: dict[str, Any]) -> str:
             row["molecule"],
             row["frame"],
             row["dtype"],
-            f"{1000 * abs(row['drift_ev']):.2g}",
-            f"{1000 * row['largest_change_ev']:.2g}",
-            f"{row['turned_angstrom']:.1e}",
+            _over(row, "drift_ev", 1000, "{:.2g}"),
+            _over(row, "largest_change_ev", 1000, "{:.2g}"),
+            _over(row, "turned_angstrom", 1, "{:.1e}"),
         ]
         for row in result["rows"]
     ]
+    starts = result.get("starts", 1)
+    which = f"medians over {starts} draws of the first velocities, the smallest and the largest in brackets"
     return f"""## Molecular dynamics at constant energy
 
 {result["picoseconds"]:g} ps from the symmetric shape at 300 K, steps of {result["step_fs"]:g} fs, with a potential that
-knows up from down. *Drift*: the mean total energy of the last tenth of the run less that of the first; one trajectory each.
-*Turned start*: how far the trajectory of a turned start is from the turned trajectory, after
-{result["turned_picoseconds"]:g} ps: molecules are chaotic, so that rounding grows.
+knows up from down; {"one trajectory each" if starts == 1 else which}.
+*Drift*: the mean total energy of the last tenth of the run less that of the first, without its sign. *Turned start*: how
+far the trajectory of a turned start is from the turned trajectory, after {result["turned_picoseconds"]:g} ps: molecules are
+chaotic, so that rounding grows.
 
 {grid(columns, body)}
 
 {how(result)}"""
+
+
+def _over(row: dict[str, Any], name: str, unit: float, form: str) -> str:
+    """The median of a figure over the starts, with its range where there are several."""
+    each = [unit * abs(start[name]) for start in row.get("starts", [row])]
+    low, middle, high = (form.format(value) for value in (min(each), statistics.median(each), max(each)))
+    return f"{middle} ({low} to {high})" if len(each) > 1 else middle

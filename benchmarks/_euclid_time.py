@@ -137,6 +137,7 @@ def big(options: argparse.Namespace) -> dict[str, Any]:
     }
     for text, settings in {
         "VectorNeurons(3)": {},
+        "VectorNeurons(3, double=False)": {"double": False},
         "VectorNeurons(3, channels=8, depth=1)": {"channels": 8, "depth": 1},
     }.items():
         network = VectorNeurons(3, generator=torch.Generator().manual_seed(SEED), **settings)
@@ -147,8 +148,9 @@ def big(options: argparse.Namespace) -> dict[str, Any]:
         for name, frame in frames.items()
         for group, claim in claims.items()
     }
-    poses = {name: float((call().weights > 0).double().sum(0).mean()) for name, call in calls.items()}
-    with progress() as bar:
+    # As in use: what a network keeps for its derivative would be most of its time.
+    with progress() as bar, torch.no_grad():
+        poses = {name: float((call().weights > 0).double().sum(0).mean()) for name, call in calls.items()}
         task = bar.add_task("big clouds", total=options.repeats)
         times = timed(calls, options, tick=lambda: bar.advance(task))
     milliseconds = {name: 1000 * statistics.median(each) for name, each in times.items()}

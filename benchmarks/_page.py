@@ -32,6 +32,7 @@ def pages() -> dict[str, str]:
     import _euclid_modelnet
     import _euclid_runs
     import _learned
+    import _sets
 
     core = [HEAD, *(accuracy(load(f"cifar10_c4_{model}")) for model in ("resnet20", "resnet32"))]
     core += [turns(load("lossless_turns")), overhead(load("frame_overhead"))]
@@ -48,6 +49,7 @@ def pages() -> dict[str, str]:
         "core.md": "\n".join(core),
         "learning.md": "\n".join(learned),
         "euclid.md": "\n".join(euclid),
+        "sets.md": _sets.sets(load("set_orders")),
         "euclid_scaling.svg": _euclid.drawing(scaling),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -31,12 +32,12 @@ RUNS = [
 ]
 
 
-def measured(molecule: str, frame: str, dtype: torch.dtype, options: argparse.Namespace) -> dict[str, Any]:
-    """One trajectory, and the error of the one from a turned start."""
+def measured(molecule: str, frame: str, dtype: torch.dtype, seed: int, options: argparse.Namespace) -> dict[str, float]:
+    """One trajectory, whose first velocities `seed` draws, and the error of the one from a turned start."""
     model = Tilted().to(dtype)
     claim = None if frame == "none" else atoms_symmetry(E(3), dense=True)
     calculator = Calculator(model, claim, FRAMES[frame], dense=True, chunk=64)
-    atoms = at_rest(molecule, calculator)
+    atoms = at_rest(molecule, calculator, seed=seed)
     other, rotation = turned(atoms)
     begin = time.perf_counter()
     energies, positions = run(atoms, options.picoseconds, options.step)
@@ -45,10 +46,6 @@ def measured(molecule: str, frame: str, dtype: torch.dtype, options: argparse.Na
     _, elsewhere = run(other, min(TURNED, options.picoseconds), options.step)
     apart = np.abs(positions[: len(elsewhere)] @ rotation.T - elsewhere)
     return {
-        "molecule": molecule,
-        "frame": frame,
-        "dtype": str(dtype).removeprefix("torch."),
-        "steps": len(energies) - 1,
         "drift_ev": drift(energies),
         "spread_ev": float(energies.std()),
         "largest_change_ev": float(np.abs(energies - energies[0]).max()),
@@ -63,18 +60,26 @@ def main() -> None:
     parser.add_argument("--frames", nargs="+", choices=FRAMES, default=list(FRAMES), help="which frames (default: all)")
     parser.add_argument("--picoseconds", type=float, default=1.0, help="length of a trajectory (default: 1)")
     parser.add_argument("--step", type=float, default=0.1, help="time step in fs (default: 0.1)")
+    parser.add_argument("--seeds", type=int, default=1, help="draws of the first velocities (default: 1)")
     options = start(parser)
-    rows, runs = [], [one for one in RUNS if one[0] in options.frames]
+    kinds = [(molecule, *one) for molecule in options.molecules for one in RUNS if one[0] in options.frames]
+    rows = []
     with progress() as bar:
-        task = bar.add_task("trajectories", total=len(options.molecules) * len(runs))
-        for molecule in options.molecules:
-            for frame, dtype in runs:
-                rows.append(measured(molecule, frame, dtype, options))
+        task = bar.add_task("trajectories", total=len(kinds) * options.seeds)
+        for molecule, frame, dtype in kinds:
+            each = []
+            for seed in range(options.seeds):
+                each.append(measured(molecule, frame, dtype, seed, options))
                 bar.advance(task)
-    names = list(rows[0])
+            row = {"molecule": molecule, "frame": frame, "dtype": str(dtype).removeprefix("torch.")}
+            medians = {name: statistics.median(one[name] for one in each) for name in each[0]}
+            rows.append({**row, **medians, "starts": each})
+    names = [name for name in rows[0] if name != "starts"]
     shown = [[f"{row[name]:.2g}" if isinstance(row[name], float) else str(row[name]) for name in names] for row in rows]
-    table(f"{options.picoseconds} ps of NVE dynamics, steps of {options.step} fs, 300 K", names, shown)
+    title = f"{options.picoseconds} ps of NVE dynamics, steps of {options.step} fs, 300 K"
+    table(f"{title}, medians over {options.seeds} starts", names, shown)
     settings = {"picoseconds": options.picoseconds, "step_fs": options.step, "turned_picoseconds": TURNED}
+    settings |= {"starts": options.seeds}
     finish(options, {**settings, "rows": rows}, ["ase"])
 
 

@@ -43,11 +43,11 @@ class Tilted(nn.Module):
         return bonds + (lab * (1 + 0.1 * atoms["numbers"])).sum(1)
 
 
-def at_rest(name: str, model: Any, temperature: float = 300.0) -> Atoms:
-    """The molecule in its symmetric shape, with velocities of about that temperature (K), random but always the same."""
+def at_rest(name: str, model: Any, temperature: float = 300.0, seed: int = 0) -> Atoms:
+    """The molecule in its symmetric shape, with random velocities of about that temperature (K), the same for each seed."""
     atoms = molecule(name)
     atoms.center(about=(0.0, 0.0, 0.0))
-    draw = np.random.default_rng(0).standard_normal((len(atoms), 3))
+    draw = np.random.default_rng(seed).standard_normal((len(atoms), 3))
     atoms.set_momenta(draw * np.sqrt(atoms.get_masses() * units.kB * temperature)[:, None])
     atoms.set_velocities(atoms.get_velocities() - atoms.get_momenta().sum(0) / atoms.get_masses().sum())
     atoms.calc = model

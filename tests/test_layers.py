@@ -11,13 +11,14 @@ import canonize
 
 ROOT = Path(canonize.__file__).parent
 LAYERS = [
-    "_version", "errors", "_tree", "linalg", "groups", "actions", "symmetry", "frames", "symmetrize", "audit", "adapt", "nn",
-    "report", "testing", "integrations", "cli",
+    "_version", "errors", "_tree", "linalg", "labelling", "groups", "actions", "symmetry", "frames", "symmetrize", "forms",
+    "audit", "adapt", "nn", "report", "testing", "integrations", "cli",
 ]  # fmt: skip
 # The front door stands above all that it shows; these three are never behind it.
 HIDDEN = {"report", "integrations", "cli"}
 HEAVY = ["matplotlib", "rich", "typer", "sklearn", "PIL", "jinja2", "onnxruntime", "onnx", "pandas", "scipy",
-         "transformers", "timm", "torchvision", "safetensors", "torch_geometric", "ase", "e3nn"]  # fmt: skip
+         "transformers", "timm", "torchvision", "safetensors", "torch_geometric", "ase", "e3nn",
+         "canonaut", "networkx", "rdkit"]  # fmt: skip
 
 
 def imported(source, package="canonize"):

@@ -57,7 +57,8 @@ from canonize import (
 )
 from canonize.actions import Each
 from canonize.frames import Oriented, Search
-from canonize.integrations._config import KINDS, decode, encode
+from canonize.integrations._config import decode, encode
+from canonize.integrations._kinds import KINDS
 from canonize.integrations.safetensors import load, save
 from canonize.nn import GroupCNN, Scorer, Steerable
 
@@ -168,8 +169,8 @@ def test_every_option_of_a_network_or_frame_is_known(name: str) -> None:
         ),
         (lambda: Best(Confidence(MODEL)), r"frame\.energy\n  got:      object of type Confidence"),
         (lambda: Best(lambda x: x.mean((1, 2, 3))), r"frame\.energy\n(.|\n)*state_dict"),
-        (lambda: Average(), "a frame without a network has nothing to save"),
-        (lambda: lambda symmetry, inputs: None, "a frame without a network has nothing to save"),
+        (lambda: Average(), "a frame that is not on the list cannot be saved"),
+        (lambda: lambda symmetry, inputs: None, "a frame that is not on the list cannot be saved"),
         (lambda: Best(mixed()), "its numbers\n  got:      float32, float64"),
     ],
 )

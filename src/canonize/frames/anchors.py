@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from canonize.errors import refuse
-from canonize.linalg import direction, fading_shares, left_over
+from canonize.linalg import direction, dot, fading_shares, left_over
 
 FLOOR = 1e-12
 """A length, in units of the size of the cloud, below which a vector has no direction."""
 _MOST = 4096
 """Chains of a sample: each is a call of the model."""
-_BLOCK = 1 << 21
-"""Pairs of a chain and a point that are looked at together."""
+_BLOCK, _WIDE_BLOCK = 1 << 16, 1 << 21
+"""Pairs of a chain and a point that are looked at together: few enough for the fast memory of a processor, or of a GPU."""
 
 
 @final
@@ -93,13 +93,14 @@ def _candidates(
 ) -> tuple[Tensor, Tensor]:
     """Each chain with the rows of its sample that are at most `width` below its best: which chain, and which row."""
     found: list[tuple[Tensor, Tensor]] = []
-    for part in _blocks(counts[sample]):
+    for part in blocks(counts[sample]):
         whose = sample[part]
         many = counts[whose]
         who = torch.arange(len(whose), device=x.device).repeat_interleave(many)
         place = torch.arange(len(who), device=x.device) - (many.cumsum(0) - many)[who]
         row = rows[starts[whose][who] + place]
-        square = left_over(x[row], [unit[part][who] for unit in units]).square().sum(-1)
+        rest = left_over(x[row], [unit[part][who] for unit in units])
+        square = dot(rest, rest)
         score = 0.5 * (square + FLOOR**2).log() + base[row]
         best = score.new_full((len(whose),), -torch.inf).scatter_reduce(0, who, score, "amax")
         longest = square.new_zeros(len(whose)).scatter_reduce(0, who, square, "amax").sqrt()
@@ -135,12 +136,13 @@ def _check_count(sample: Tensor, batch: int) -> None:
         )
 
 
-def _blocks(counts: Tensor) -> Iterator[slice]:
-    """Slices of the chains that make at most `_BLOCK` pairs each, or hold one chain."""
+def blocks(counts: Tensor) -> Iterator[slice]:
+    """Slices of chains with so many points each, that make at most a block of pairs each or hold one chain."""
     ends = counts.cumsum(0)
+    most = _BLOCK if counts.device.type == "cpu" else _WIDE_BLOCK
     start = 0
     while start < len(counts):
         before = int(ends[start - 1]) if start else 0
-        stop = max(start + 1, int(torch.searchsorted(ends, before + _BLOCK, right=True)))
+        stop = max(start + 1, int(torch.searchsorted(ends, before + most, right=True)))
         yield slice(start, stop)
         start = stop

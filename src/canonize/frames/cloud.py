@@ -13,7 +13,7 @@ from canonize.actions import Numbering, Point
 from canonize.actions.rows import Layout, index_of, layout
 from canonize.actions.trees import batch_of, rows_of
 from canonize.errors import refuse
-from canonize.frames.declared import components, has_shifts, is_points, moved_by, named
+from canonize.frames.declared import components, has_shifts, is_points, moved_by, named, warn_of_wrapping
 from canonize.linalg.segments import (
     positive,
     segment_first,
@@ -68,12 +68,16 @@ class Cloud:
 
     def mean(self, values: Tensor) -> Tensor:
         """The weighted mean over the points of each sample, (batch, ...); 0 for samples without points."""
+        if self.index is None and self.weights is None and self.points.shape[1]:
+            return values.mean(1)
         ones = torch.ones_like(self.points[..., 0]) if self.weights is None else self.weights
         share = ones / self.spread(positive(self.total(ones)))
         return self.total(values * share.reshape(*share.shape, *(1,) * (values.ndim - share.ndim)))
 
     def count(self) -> Tensor:
         """How many points a sample has, (batch,); where they have weights, how many of equal weight would be as many."""
+        if self.index is None and self.weights is None:
+            return self.size.new_full((self.batch,), self.points.shape[1])
         ones = torch.ones_like(self.points[..., 0]) if self.weights is None else self.weights
         return self.total(ones).square() / positive(self.total(ones.square()))
 
@@ -158,6 +162,8 @@ def cloud_of(
 
     walk(leaf, symmetry.inputs, inputs)
     main = _choose(found, of, where, symmetry.group)
+    if not every:
+        warn_of_wrapping(found[main][0], found, where)
     names = [main]
     if every:
         names += [path for path, (action, _) in found.items() if path != main and is_points(action, symmetry.group)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from canonize._tree import spec_leaves
@@ -78,6 +80,33 @@ def components(action: Any, part: Tensor) -> Tensor:
 def has_more(symmetry: Any) -> bool:
     """Whether several fields of the inputs hold points or vectors."""
     return sum(action is not None and is_points(action, symmetry.group) for action in spec_leaves(symmetry.inputs)) > 1
+
+
+def warn_of_wrapping(main: Any, found: dict[str, tuple[Any, Tensor]], where: str) -> None:
+    """Tell that a pose is read from positions of a periodic system: which depend on how atoms are wrapped into the cell.
+
+    Args:
+        main: the action of what the pose is read from.
+        found: declared fields by path. Periodic is what a field `pbc` says is, or where there is none, what has a field
+            `cell` with a volume.
+        where: who asks.
+    """
+    if torch.compiler.is_compiling() or not isinstance(moved_by(main), Point):
+        return
+    cells, flags = ([part for path, (_, part) in found.items() if named(path, name)] for name in ("cell", "pbc"))
+    if flags:
+        periodic = any(bool(part.any()) for part in flags)
+    else:
+        square = [part for part in cells if part.ndim > 1 and part.shape[-1] == part.shape[-2]]
+        periodic = any(bool((torch.linalg.det(part.detach().double()) != 0).any()) for part in square)
+    if periodic:
+        warnings.warn(
+            f"{where}: the pose of a periodic system is read from its positions, and another choice of origin or of the atoms "
+            'that stand for the lattice gives another pose. Polar(of="cell") reads it from the cell under O(3) and SO(3). This '
+            "is right for whole molecules in a box.",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def named(path: str, of: str) -> bool:

@@ -8,10 +8,10 @@ from typing import final
 import torch
 from torch import Tensor
 
-from canonize.frames.anchors import chains
+from canonize.frames.anchors import blocks, chains
 from canonize.frames.cloud import Cloud
 from canonize.frames.design import design
-from canonize.linalg import last_axis
+from canonize.linalg import dot, last_axis
 
 _SIDE = 0.06
 """Below this asymmetry of the points along its last axis a pose has its mirror image beside it."""
@@ -169,18 +169,11 @@ def _both_sides(known: Listing, x: Tensor, owner: Tensor, weights: Tensor, flat:
     counts = torch.bincount(owner, minlength=batch)
     starts = (counts.cumsum(0) - counts)[known.sample]
     counts = counts[known.sample]
-    who = torch.arange(len(last), device=x.device).repeat_interleave(counts)
-    row = starts[who] + torch.arange(len(who), device=x.device) - (counts.cumsum(0) - counts)[who]
-    along, heavy = (x[row] * last[who]).sum(-1), weights[row]
-
-    def total(values: Tensor) -> Tensor:
-        return values.new_zeros(len(last)).index_add(0, who, values)
-
-    mass = total(heavy)
-    thickness = total(heavy * along.square()) / torch.where(mass > 0, mass, 1.0)
-    whole = total(heavy * along.abs() * along.square())
+    few = [_sums_along(last[part], x, weights, starts[part], counts[part]) for part in blocks(counts)]
+    mass, square, cube, whole = torch.cat(few, -1) if few else x.new_zeros(4, 0)
+    thickness = square / torch.where(mass > 0, mass, 1.0)
     known_side = whole > 0
-    skew = torch.where(known_side, total(heavy * along.pow(3)) / torch.where(known_side, whole, 1.0), 0.0)
+    skew = torch.where(known_side, cube / torch.where(known_side, whole, 1.0), 0.0)
     side = (skew / _SIDE).clamp(-1, 1)
     # Of a flat cloud neither side is the farther: the choice fades out.
     share = (1 + ramp((thickness / flat**2).clamp(max=1.0)) * side * (3 - side.square()) / 2) / 2
@@ -190,3 +183,21 @@ def _both_sides(known: Listing, x: Tensor, owner: Tensor, weights: Tensor, flat:
         Listing(known.sample[up], known.turns[up], known.weights[up] * share[up]),
         Listing(known.sample[down], mirrored[down], known.weights[down] * (1 - share[down])),
     )
+
+
+def _sums_along(axes: Tensor, x: Tensor, weights: Tensor, starts: Tensor, counts: Tensor) -> Tensor:
+    """Weighted sums of 1, t^2, t^3 and |t|^3, (4, m), where t is the place of a point along an axis (m, d).
+
+    Args:
+        axes: (m, d).
+        x: (rows, d), sorted by sample.
+        weights: (rows,).
+        starts: (m,), the first row of the sample of each axis.
+        counts: (m,), how many rows it has.
+    """
+    who = torch.arange(len(axes), device=x.device).repeat_interleave(counts)
+    row = (starts - (counts.cumsum(0) - counts))[who] + torch.arange(len(who), device=x.device)
+    along, heavy = dot(x[row], axes[who]), weights[row]
+    square = heavy * along.square()
+    sums = torch.stack([heavy, square, square * along, square * along.abs()])
+    return sums.new_zeros(4, len(axes)).index_add(1, who, sums)

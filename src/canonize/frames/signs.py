@@ -33,31 +33,44 @@ def sign_scores(cloud: Cloud, axes: Tensor, values: Tensor, signs: Tensor) -> Te
     # Along thin directions the units are floored, so that rounding is not blown up to a shape.
     scale = (values.clamp(min=0) + 5e-2 * torch.where(values[:, :1] > 0, values[:, :1], 1.0)).sqrt()
     frame = axes / scale[:, None, :]
-    z = cloud.points @ frame if cloud.index is None else torch.einsum("ri,rij->rj", cloud.points, frame[cloud.index])
+    third, cube = _odd_moments(cloud, frame)
+    ladder = 1.0 + 0.37 * torch.arange(d, dtype=third.dtype, device=third.device)
+    even = torch.eye(d, dtype=third.dtype, device=third.device) + 0.31 * ladder
+    single = _soft((third[:, :d, :d] * even).sum(-1)) + 0.2 * _soft((third[:, d:, :d] * even.flip(0)).sum(-1) / 4)
+    total = torch.einsum("ka,ba->kb", signs, single * ladder)
+    if d > 1:
+        pairs = third[:, :d, d:] / 3 + 0.17 * (third[:, d:, d:] / 15)
+        places = torch.tensor(list(combinations(range(d), 2)), device=third.device).mT
+        products = signs[:, places[0]] * signs[:, places[1]]
+        # The transposed moment counts differently, so that <z_a z_b^3> and <z_a^3 z_b> do not cancel.
+        both = pairs[:, places[0], places[1]] + 0.61 * pairs[:, places[1], places[0]]
+        spread = 1.0 + 0.23 * torch.arange(places.shape[1], dtype=third.dtype, device=third.device)
+        total = total + 0.5 * products @ (_soft(both) * spread).mT
+    if d > 2:
+        triples = torch.tensor(list(combinations(range(d), 3)), device=cube.device)
+        total = total + 0.5 * signs[:, triples].prod(-1) @ _soft(cube).mT
+    return total
+
+
+def _odd_moments(cloud: Cloud, frame: Tensor) -> tuple[Tensor, Tensor]:
+    """Odd moments of the points seen in a frame (batch, d, d), z = x · frame.
+
+    Returns:
+        Means (batch, 2 d, 2 d) of all products of z_a and z_a^3 (rows) with z_b^2 and z_b^3 (columns), and the means of
+        z_a z_b z_c for all a < b < c, in the order of `combinations`.
+    """
+    if cloud.index is None:
+        z = cloud.points @ frame
+    else:
+        z = torch.einsum("ri,rij->rj", cloud.points, frame[cloud.index])
     if cloud.marks is not None:
         # Kinds count by their mark: a cloud that is symmetric but for its kinds is told apart by them.
         z = z * (0.75 + 0.5 * cloud.marks)[..., None]
     square = z.square()
-    odd = torch.cat([z, z * square], -1)
-    # moments[a, b] = <z_a z_b^2>, and so on; mixed ones are weighed unevenly, lest they cancel.
-    third = cloud.moments(odd, torch.cat([square, z, z * square], -1))
-    ladder = 1.0 + 0.37 * torch.arange(d, dtype=z.dtype, device=z.device)
-    even = torch.eye(d, dtype=z.dtype, device=z.device) + 0.31 * ladder
-    single = _soft((third[:, :d, :d] * even).sum(-1)) + 0.2 * _soft((third[:, d:, :d] * even.flip(0)).sum(-1) / 4)
-    total = torch.einsum("ka,ba->kb", signs, single * ladder)
-    if d > 1:
-        pairs = third[:, :d, 2 * d :] / 3 + 0.17 * (third[:, d:, 2 * d :] / 15)
-        places = torch.tensor(list(combinations(range(d), 2)), device=z.device).mT
-        products = signs[:, places[0]] * signs[:, places[1]]
-        # The transposed moment counts differently, so that <z_a z_b^3> and <z_a^3 z_b> do not cancel.
-        both = pairs[:, places[0], places[1]] + 0.61 * pairs[:, places[1], places[0]]
-        spread = 1.0 + 0.23 * torch.arange(places.shape[1], dtype=z.dtype, device=z.device)
-        total = total + 0.5 * products @ (_soft(both) * spread).mT
-    if d > 2:
-        triples = torch.tensor(list(combinations(range(d), 3)), device=z.device)
-        cube = cloud.mean(z[..., triples].prod(-1))
-        total = total + 0.5 * signs[:, triples].prod(-1) @ _soft(cube).mT
-    return total
+    power = z * square
+    third = cloud.moments(torch.cat([z, power], -1), torch.cat([square, power], -1))
+    triples = [z[..., a] * z[..., b] * z[..., c] for a, b, c in combinations(range(cloud.dim), 3)]
+    return third, cloud.mean(torch.stack(triples, -1) if triples else z[..., :0])
 
 
 def _soft(x: Tensor) -> Tensor:

@@ -17,14 +17,15 @@ from canonize.errors import refuse
 from canonize.frames import Poses
 from canonize.frames.check import check_is_frame
 from canonize.groups import Rigid
+from canonize.integrations._pyg_eigenvectors import CanonicalLaplacianPE as CanonicalLaplacianPE
 from canonize.symmetry import Symmetry, check_is_claim
 
 POSE, SHIFT = "pose", "pose_shift"
 """The fields in which `Canonical` keeps what it did."""
 
 _NUMBERED: dict[str, Numbering] = {"batch": Index(), "ptr": Offsets(), "edge_index": Edges()}
-_FEATURES = ("x", "y", "z", POSE, SHIFT)
-"""Fields that do not turn, whatever their shape: by PyG's convention features, targets and kinds of nodes."""
+_STILL = (POSE, SHIFT)
+"""Fields that do not turn, whatever their shape."""
 
 
 def pyg_fields(data: Data, /, **declared: Any) -> Fields:
@@ -34,9 +35,11 @@ def pyg_fields(data: Data, /, **declared: Any) -> Fields:
 
     - `batch`, `ptr` and `edge_index` are the numbering of nodes, graphs and edges: `Index()`, `Offsets()`, `Edges()`;
     - `pos` is `Rows(Point())`;
-    - `x`, `y`, `z`, and all else that cannot turn for its shape or its dtype, does not: `Rows(Scalar())` with an entry for
-      each node, `Rows(Scalar(), edges=True)` with one for each edge, `Scalar()` with one for each graph;
-    - what could turn, since its last axis is as long as that of `pos`, is refused: nobody but you knows whether it does;
+    - what cannot turn for its shape or its dtype, does not: `Rows(Scalar())` with an entry for each node,
+      `Rows(Scalar(), edges=True)` with one for each edge, `Scalar()` with one for each graph;
+    - floating-point numbers that could turn are refused, `x` and `y` too: nobody but you knows whether they do. Those are
+      fields with an axis after the first that is as long as a vector (3 beside positions in space), a symmetric matrix (6,
+      as in Voigt's notation) or a matrix (9);
     - what is no tensor is left out: the model gets it as it is.
 
     Args:
@@ -213,13 +216,23 @@ def _usual(data: Data, name: str) -> Any:
     part, dim = data[name], data.pos.shape[-1] if isinstance(data.pos, Tensor) else None
     if name == "pos":
         return Point()
-    could_turn = part.is_floating_point() and part.ndim > 1 and dim is not None and part.shape[-1] == dim
-    if part.layout != torch.strided or (name not in _FEATURES and could_turn):
+    if part.layout != torch.strided:
         raise refuse(
             f"pyg_fields: nobody but you knows how the field {name!r} moves",
-            got=f"{describe(part)}, beside positions of {dim} components",
+            got=describe(part),
+            expected="an action for it, or adjacency as edge_index",
+            fix=f"data.edge_index in place of a sparse matrix; pyg_fields(data, {name}=None) leaves it out",
+        )
+    known = {} if dim is None else {dim * dim: "a matrix", dim * (dim + 1) // 2: "a symmetric matrix", dim: "a vector"}
+    turning = [known[length] for length in part.shape[1:] if length in known]
+    if turning and name not in _STILL and (part.is_floating_point() or part.is_complex()):
+        raise refuse(
+            f"pyg_fields: nobody but you knows how the field {name!r} moves",
+            got=f"{describe(part)}, with an axis as long as {turning[0]}, beside positions of {dim} components",
             expected="an action for each field that may turn",
-            fix=f"pyg_fields(data, {name}=Vector()) where it turns, {name}=Scalar() where it does not; adjacency as edge_index",
+            fix=f"pyg_fields(data, {name}=Scalar()) where it does not turn; where it does, {name}=Vector() for vectors in the "
+            f"last axis, {name}=Vector(axis=-2) where channels follow them, {name}=Tensor(2) for matrices ({dim}, {dim}); a "
+            "symmetric matrix in fewer numbers as a matrix",
         )
     return Scalar()
 

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from canonize._tree import describe
 from canonize._version import __version__
 from canonize.errors import SymmetryError, refuse
-from canonize.integrations._config import KINDS, Plan, bad, brief, decode, encode
+from canonize.integrations._config import Plan, bad, brief, decode, encode
+from canonize.integrations._kinds import KINDS
 from canonize.symmetrize import Symmetrized
 from canonize.symmetry import Symmetry
 
@@ -32,8 +33,9 @@ def save(symmetrized: Symmetrized, folder: str | os.PathLike[str]) -> tuple[Path
     The folder is made where it is missing. Each file appears whole or not at all.
 
     Args:
-        symmetrized: a model behind `Best`, `Scored`, `Search` or `Oriented` with one of the networks of `canonize.nn`, in
-            one dtype; with a group and actions of canonize.
+        symmetrized: a model behind `Best`, `Scored`, `Search`, `Oriented` or `Learned` with one of the networks of
+            `canonize.nn`, in one dtype, or behind `PCA`, `Weighted`, `Centred` or `Polar`, which have options only; with a
+            group and actions of canonize.
         folder: where to.
 
     Raises:
@@ -62,15 +64,15 @@ def save(symmetrized: Symmetrized, folder: str | os.PathLike[str]) -> tuple[Path
         )
     claim, frame = symmetrized.symmetry, symmetrized.frame
     kind = KINDS.get(type(frame).__name__)
-    known = kind is not None and kind.family == "frame"
-    if not known or not isinstance(frame, nn.Module):
+    if kind is None or kind.family != "frame" or type(frame) is not kind.make:
         raise refuse(
-            "a frame without a network has nothing to save",
+            "a frame that is not on the list cannot be saved",
             got=describe(frame),
             expected=", ".join(name for name, one in KINDS.items() if one.family == "frame"),
             fix="write it again where you need it, for example symmetrize(model, symmetry, Average())",
         )
-    weights = {name: value.detach().cpu().contiguous() for name, value in frame.state_dict().items()}
+    state = frame.state_dict() if isinstance(frame, nn.Module) else {}
+    weights = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     told = {str(value.dtype).removeprefix("torch.") for value in weights.values()}
     dtype = next(iter(told)) if len(told) == 1 else None
     described = {
@@ -81,7 +83,7 @@ def save(symmetrized: Symmetrized, folder: str | os.PathLike[str]) -> tuple[Path
         "frame": encode(frame, "frame"),
         "dtype": dtype,
     }
-    if dtype not in _DTYPES or not all(bool(value.isfinite().all()) for value in weights.values()):
+    if (weights and dtype not in _DTYPES) or not all(bool(value.isfinite().all()) for value in weights.values()):
         raise refuse(
             "this canonizer cannot be saved: its numbers",
             got=", ".join(sorted(told)) if dtype not in _DTYPES else "NaN or infinity",
@@ -111,7 +113,7 @@ def save(symmetrized: Symmetrized, folder: str | os.PathLike[str]) -> tuple[Path
                 path.unlink(missing_ok=True)
 
 
-def load(folder: str | os.PathLike[str]) -> tuple[Symmetry, nn.Module]:
+def load(folder: str | os.PathLike[str]) -> tuple[Symmetry, Any]:
     """The claim and the frame that `save` has written, for `symmetrize(model, *load(folder))`; on the CPU, in eval mode.
 
     Nothing is run or imported from the files: they name classes from a fixed list, and every size is compared with the
@@ -135,18 +137,20 @@ def load(folder: str | os.PathLike[str]) -> tuple[Symmetry, nn.Module]:
     except SymmetryError as error:
         raise bad(f"{CONFIG}: symmetry", str(error).splitlines()[0], "a claim") from error
     options, make = decode(told["frame"], "frame", "frame")
-    place, network = next((name, part) for name, part in options.items() if isinstance(part, Plan))
+    place, network = next(((name, part) for name, part in options.items() if isinstance(part, Plan)), (None, None))
     # The option stands at the attribute that prefixes the numbers, but for Scored, which calls its network an energy.
     prefix = "energy" if make.__name__ == "Scored" else place
-    shapes = {f"{prefix}.{name}": shape for name, shape in network.shapes.items()}
+    shapes = {} if network is None else {f"{prefix}.{name}": shape for name, shape in network.shapes.items()}
     dtype = told["dtype"]
-    if not isinstance(dtype, str) or dtype not in _DTYPES:
-        raise bad(f"{CONFIG}: dtype", brief(dtype), ", ".join(_DTYPES))
+    if dtype is not None if network is None else not isinstance(dtype, str) or dtype not in _DTYPES:
+        raise bad(f"{CONFIG}: dtype", brief(dtype), "null" if network is None else ", ".join(_DTYPES))
     numbers = _numbers(folder / WEIGHTS, shapes, dtype)
     try:
-        frame: nn.Module = make(**(options | {place: network.make()}))
+        frame = make(**(options if network is None else options | {place: network.make()}))
     except SymmetryError as error:
         raise bad(f"{CONFIG}: frame", str(error).splitlines()[0], f"options that {make.__name__} takes") from error
+    if not isinstance(frame, nn.Module):
+        return symmetry, frame
     frame.to(getattr(torch, dtype))
     frame.load_state_dict(numbers)
     return symmetry, frame.eval()
@@ -182,7 +186,7 @@ def _config(path: Path) -> dict[str, Any]:
     return told
 
 
-def _numbers(path: Path, shapes: dict[str, tuple[int, ...]], dtype: str) -> dict[str, Tensor]:
+def _numbers(path: Path, shapes: dict[str, tuple[int, ...]], dtype: Any) -> dict[str, Tensor]:
     """The tensors of a file, read only where names, shapes and dtypes are the expected ones."""
     _there(path)
     size = path.stat().st_size

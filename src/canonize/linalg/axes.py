@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from canonize.linalg.small import dot
+
 
 def principal_axes(
     matrix: Float[Tensor, "batch d d"], floor: float | Float[Tensor, " batch"]
@@ -61,7 +63,7 @@ def left_over(vector: Float[Tensor, "*batch d"], units: list[Tensor]) -> Float[T
     """What of a vector is orthogonal to orthonormal ones; taken away twice, since once leaves rounding behind."""
     for _ in range(2):
         for unit in units:
-            vector = vector - (vector * unit).sum(-1, keepdim=True) * unit
+            vector = vector - dot(vector, unit)[..., None] * unit
     return vector
 
 

@@ -15,6 +15,11 @@ def matmul(a: Float[Tensor, "*#batch l m"], b: Float[Tensor, "*#batch m n"]) -> 
         return a @ b
 
 
+def dot(a: Float[Tensor, "*#batch n"], b: Float[Tensor, "*#batch n"]) -> Float[Tensor, "*batch"]:
+    """Inner products along a short last axis; a product with ones sums many rows of two or three faster than sum does."""
+    return matmul(a * b, a.new_ones(a.shape[-1], 1))[..., 0]
+
+
 def inverse_small(matrix: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
     """The inverse of each matrix; by the adjugate for n <= 3, so that signed permutations are inverted without rounding.
 

@@ -54,8 +54,19 @@ class Cloud:
 
     def split(self, count: int) -> list[Cloud]:
         """Dense clouds in parts of so many samples, at least one part."""
-        parts = (each.split(count) for each in (self.points, self.features, self.fields, self.share, self.unit))
-        return [Cloud(*each, None, len(unit), unit) for *each, unit in zip(*parts, strict=True)]
+        slices = [slice(start, start + count) for start in range(0, max(1, self.batch), count)]
+        return [
+            Cloud(
+                self.points[some],
+                self.features[some],
+                self.fields[some],
+                self.share[some],
+                None,
+                len(self.unit[some]),
+                self.unit[some],
+            )
+            for some in slices
+        ]
 
     def moments(self) -> Float[Tensor, "batch d d"]:
         """d times the second moments of the points: about the identity where the unit is their own."""
