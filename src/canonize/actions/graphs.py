@@ -9,6 +9,7 @@ from torch import Tensor
 
 from canonize._tree import brief
 from canonize.actions.base import always_bitwise, fit, permutation_of
+from canonize.actions.sparse import is_sparse, relabelled_entries
 from canonize.errors import refuse
 
 
@@ -56,7 +57,7 @@ class Nodes:
 class Pairs:
     """One entry for each ordered pair of nodes, such as an adjacency matrix: what (i, j) had, (g[i], g[j]) has afterwards.
 
-    Values: (*batch, n, n, ...), any dtype.
+    Values: (*batch, n, n, ...), any dtype; (batch, n, n) also sparse, as COO, CSR or CSC, whose entries stay stored.
 
     Raises:
         SymmetryError: as for `Nodes`.
@@ -64,6 +65,8 @@ class Pairs:
 
     def __call__(self, g: Any, x: Tensor) -> Tensor:
         """The relabelled entries, of the shape of x."""
+        if is_sparse(x):
+            return relabelled_entries(self, permutation_of(self, g), x)
         return _relabel(self, permutation_of(self, g), x, axes=2)
 
     bitwise = always_bitwise

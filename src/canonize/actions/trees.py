@@ -23,6 +23,7 @@ from canonize.actions.rows import (
     row_index,
     rows_of,
 )
+from canonize.actions.sparse import is_sparse, taken_entries
 from canonize.errors import refuse, within
 
 __all__ = [
@@ -232,6 +233,8 @@ def repeat(
             return part
         if isinstance(action, Each):
             return rebuild(part, list(part) * times)
+        if is_sparse(part):
+            return taken_entries(part, torch.arange(len(part)).repeat(times))
         return part.expand(times, *part.shape).flatten(0, 1)
 
     return walk(leaf, spec, value)
@@ -277,7 +280,7 @@ def take(spec: Any, value: Any, samples: Tensor, *, index: Layout | Tensor | Non
             return rebuild(part, [part[sample] for sample in samples.tolist()])
         if action is None or not isinstance(part, Tensor):
             return part
-        return part[samples.to(part.device)]
+        return taken_entries(part, samples) if is_sparse(part) else part[samples.to(part.device)]
 
     return walk(leaf, spec, value)
 

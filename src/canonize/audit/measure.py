@@ -12,6 +12,7 @@ from canonize._tree import describe, walk
 from canonize.actions import Each, Numbering
 from canonize.actions.base import lossless
 from canonize.actions.rows import Layout, index_of
+from canonize.actions.sparse import is_sparse
 from canonize.errors import refuse
 
 SMALL = 0.01
@@ -80,6 +81,7 @@ def apart(first: Tensor, second: Tensor, action: Any, index: Layout | Tensor | N
         index: which sample each row belongs to; a tensor is (rows,) int64.
         count: samples.
     """
+    first, second = (part.to_dense() if is_sparse(part) else part for part in (first, second))
     if not any(part.is_floating_point() or part.is_complex() for part in (first, second)):
         differs = per_sample((first != second).double(), action, index, count)
         entries = per_sample(torch.ones_like(first, dtype=torch.float64), action, index, count)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from canonize._tree import describe, leaves, tensors, walk
 from canonize.actions import Each, Numbering
 from canonize.actions.rows import Layout
+from canonize.actions.sparse import numbers
 from canonize.actions.trees import batch_first
 from canonize.errors import SymmetryError, refuse, within
 from canonize.symmetry import check_is_model
@@ -59,9 +61,9 @@ def check_inputs(spec: Any, value: Any, count: int) -> None:
 
     walk(leaf, spec, value)
     for path, part in leaves(value):
-        if not isinstance(part, Tensor) or not part.is_floating_point() or bool(part.isfinite().all()):
+        if not isinstance(part, Tensor) or not part.is_floating_point() or bool(numbers(part).isfinite().all()):
             continue
-        where = (~part.isfinite()).flatten(1).any(1).nonzero()[:, 0].tolist() if part.ndim > 1 else []
+        where = (~part.isfinite()).flatten(1).any(1).nonzero()[:, 0].tolist() if _in_samples(part) else []
         raise refuse(
             f"the inputs{path and ' at ' + path} hold NaN or infinity",
             got=f"in sample {', '.join(map(str, where[:8]))} of {len(part)}" if where else describe(part),
@@ -102,6 +104,10 @@ def _check_entries(name: str, part: Tensor, fix: str) -> None:
     # A batch may well be without rows, as a graph without edges is; a sample or a row without entries says nothing.
     if part.ndim > 0 and part.shape[1:].numel() == 0:
         raise refuse(f"{name}: there are no entries to compare", got=describe(part), expected="at least one", fix=fix)
+
+
+def _in_samples(part: Tensor) -> bool:
+    return part.ndim > 1 and part.layout == torch.strided
 
 
 def explain(error: Exception, value: Any, where: str) -> SymmetryError:

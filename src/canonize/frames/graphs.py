@@ -12,6 +12,7 @@ from canonize._tree import matched
 from canonize.actions import Edges, Nodes, Numbering, Pairs, Rows, Scalar
 from canonize.actions.relabel import ranked
 from canonize.actions.rows import Layout, layout
+from canonize.actions.sparse import is_sparse
 from canonize.actions.trees import batch_of
 from canonize.errors import refuse
 from canonize.frames.orders import Table, linked
@@ -124,7 +125,8 @@ def _sort_in(
         # The nodes right after the batch, whichever axis they had.
         nodes[path] = part if rows else part.movedim(inner.axis if inner.axis < 0 else 1 + inner.axis, 1)
     elif isinstance(action, Pairs):
-        pairs[path] = part
+        # Entries that are stored as zero are no edges, as in a dense matrix.
+        pairs[path] = part.to_dense() if is_sparse(part) else part
     else:
         raise refuse(
             f"CanonicalOrder orders graphs; the input{at} is declared {action!r}",

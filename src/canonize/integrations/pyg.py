@@ -11,7 +11,20 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.transforms import BaseTransform
 
 from canonize._tree import describe
-from canonize.actions import Edges, Fields, Index, Numbering, Offsets, Point, Rows, Scalar, move
+from canonize.actions import (
+    Chain,
+    Edges,
+    Factor,
+    Fields,
+    Index,
+    Nodes,
+    Numbering,
+    Offsets,
+    Point,
+    Rows,
+    Scalar,
+    move,
+)
 from canonize.actions.trees import at
 from canonize.errors import refuse
 from canonize.frames import Poses
@@ -85,6 +98,53 @@ def pyg_fields(data: Data, /, **declared: Any) -> Fields:
         elif name not in ("batch", "ptr") and isinstance(data[name], Tensor):
             parts[name] = _NUMBERED[name] if name in _NUMBERED else _wrapped(data, name, _usual(data, name))
     return Fields({**parts, **{name: _NUMBERED[name] for name in ("batch", "ptr") if name not in parts}})
+
+
+def pyg_relabelled(data: Data, /, *, beside: bool = False, **declared: Any) -> Fields:
+    """How the fields of a graph, or of a batch, move when nodes are numbered anew: the `inputs` of a claim about `S()`.
+
+    Each field with an entry for each node is `Rows(Nodes())`, positions included, `edge_index` is `Edges(Nodes())`, and the
+    rest is as `pyg_fields` has it.
+
+    Args:
+        data: a graph or a batch like those that the model will get.
+        beside: whether the group is `Product(S(), other)`, with the group that turns positions second: then they move by
+            both, `Rows(Chain(Factor(0, Nodes()), Factor(1, Point())))`.
+        declared: actions as for `pyg_fields`, of the group that turns positions. Without one nothing turns, and what could
+            turn need not be declared.
+
+    Returns:
+        Fields for batches as `Batch.from_data_list` and the loaders of PyG make them.
+
+    Raises:
+        SymmetryError: as `pyg_fields`.
+
+    Example:
+        >>> import torch
+        >>> from torch_geometric.data import Data
+        >>> from canonize.integrations.pyg import pyg_relabelled
+        >>> pyg_relabelled(Data(x=torch.randn(3, 2), edge_index=torch.tensor([[0, 1], [1, 2]])))
+        Fields(edge_index=Edges(Nodes()), x=Rows(Nodes()), batch=Index(), ptr=Offsets())
+    """
+    if not beside and isinstance(data, Data):
+        names = sorted(data.keys())
+        still = [name for name in names if isinstance(data[name], Tensor) and data[name].is_floating_point()]
+        declared = {**dict.fromkeys(still, Scalar()), **declared}
+    fields = pyg_fields(data, **declared)
+    nodes: Any = Factor(0, Nodes()) if beside else Nodes()
+
+    def moved(action: Any) -> Any:
+        if isinstance(action, Edges):
+            return Edges(nodes)
+        if action is None or isinstance(action, Numbering):
+            return action
+        inner = action.action if isinstance(action, Rows) else action
+        turned = inner if isinstance(inner, Scalar) else Factor(1, inner) if beside else inner
+        if not isinstance(action, Rows) or action.edges:
+            return Rows(turned, edges=True) if isinstance(action, Rows) else turned
+        return Rows(nodes if isinstance(turned, Scalar) else Chain(nodes, turned))
+
+    return Fields({name: moved(action) for name, action in fields.parts.items()})
 
 
 @final
