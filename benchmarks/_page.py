@@ -31,6 +31,7 @@ def pages() -> dict[str, str]:
     import _euclid
     import _euclid_modelnet
     import _euclid_runs
+    import _graphs
     import _learned
     import _sets
 
@@ -49,6 +50,7 @@ def pages() -> dict[str, str]:
         "core.md": "\n".join(core),
         "learning.md": "\n".join(learned),
         "euclid.md": "\n".join(euclid),
+        "graphs.md": _graphs.page(),
         "sets.md": _sets.sets(load("set_orders")),
         "euclid_scaling.svg": _euclid.drawing(scaling),
     }

@@ -18,7 +18,7 @@ from canonize._tree import (
     unnamed,
     walk,
 )
-from canonize.actions import Each, Numbering, Rows
+from canonize.actions import Each, Numbering
 from canonize.actions.rows import Layout, index_of, layout, rows_of
 from canonize.actions.trees import at, batch_first, batch_of, move, repeat, separable, take
 from canonize.errors import SymmetryError, refuse, within

@@ -30,8 +30,8 @@ def default_frame(symmetry: Symmetry) -> Any:
 
     `Sorted` for sets, `CanonicalOrder` for graphs, `SignRule` for flips, `Average` for other finite groups; for SO(d),
     O(d), SE(d) and E(d) `PCA(signs="ruled")` where the inputs hold points or vectors, which calls the model once unless
-    axes or signs nearly tie, and `Polar` where they hold only matrices that are moved from the left; `Centred` for shifts. For products of more
-    than 128 elements `Nested`, with the frame of each factor.
+    axes or signs nearly tie, and `Polar` where they hold only matrices that are moved from the left; `Centred` for shifts.
+    For products of more than 128 elements `Nested`, with the frame of each factor.
 
     Raises:
         SymmetryError: another infinite group, for which no exact frame exists without further choices.

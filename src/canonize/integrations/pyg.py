@@ -124,7 +124,7 @@ def pyg_relabelled(data: Data, /, *, beside: bool = False, **declared: Any) -> F
         >>> from torch_geometric.data import Data
         >>> from canonize.integrations.pyg import pyg_relabelled
         >>> pyg_relabelled(Data(x=torch.randn(3, 2), edge_index=torch.tensor([[0, 1], [1, 2]])))
-        Fields(edge_index=Edges(Nodes()), x=Rows(Nodes()), batch=Index(), ptr=Offsets())
+        Fields(edge_index=Edges(nodes=Nodes()), x=Rows(Nodes()), batch=Index(), ptr=Offsets())
     """
     if not beside and isinstance(data, Data):
         names = sorted(data.keys())
