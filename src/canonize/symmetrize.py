@@ -151,7 +151,9 @@ class Symmetrized(nn.Module):
             times = part.stop - part.start
             g = flat(at(poses.elements, part))
             copies = repeat(spec, value, times, index=index, batch=batch)
-            fixed = _stabilizer(poses, None if times == poses.count else torch.arange(part.start * batch, part.stop * batch))
+            fixed = _stabilizer(
+                poses, None if times == poses.count else torch.arange(part.start * batch, part.stop * batch)
+            )
             output, rows = self._turned(copies, g, times * batch, fixed, arrays)
             if poses.count == 1 and not poses.weights.requires_grad:
                 return output

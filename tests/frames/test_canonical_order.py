@@ -299,7 +299,11 @@ def test_numbers_that_agree_to_rounding() -> None:
     shares = CanonicalOrder(within=0.1)
     value = ragged([ring(5), ring(3)])
     value["w"] = value["w"] + 1e-3 * torch.rand(len(value["w"]), generator=draw)
-    spread = {**value, "w": torch.cat([value["w"][:10] * torch.linspace(1, 4, 10), value["w"][10:]]), "x": value["x"] * 0}
+    spread = {
+        **value,
+        "w": torch.cat([value["w"][:10] * torch.linspace(1, 4, 10), value["w"][10:]]),
+        "x": value["x"] * 0,
+    }
     told = shares(Symmetry(S(), RAGGED, OUT), spread).margin
     assert told is not None
     assert told.shape == (2,)

@@ -45,7 +45,19 @@ from canonize.testing import assert_equivariant, check_frame
 from zoo import member
 
 BOTH = Chain(Factor(0, Nodes()), Factor(1, Point()))
-HARD = ["empty", "one", "coincident", "duplicates", "CH4", "benzene", "CO2", "cube", "tiny cube", "octahedron", "planar"]
+HARD = [
+    "empty",
+    "one",
+    "coincident",
+    "duplicates",
+    "CH4",
+    "benzene",
+    "CO2",
+    "cube",
+    "tiny cube",
+    "octahedron",
+    "planar",
+]
 ARROWS = Chain(Factor(0, Nodes()), Factor(1, Vector()))
 UPRIGHT = {"PCA": PCA(signs="ruled"), "all signs": PCA(), "Weighted": Weighted()}
 
