@@ -308,3 +308,16 @@ def test_numbers_that_agree_to_rounding() -> None:
     assert told is not None
     assert told.shape == (2,)
     check_frame(shares, Symmetry(S(), RAGGED, OUT), spread)
+
+
+@pytest.mark.parametrize("group", [S(), S(8)], ids=repr)
+def test_an_empty_batch(group: S) -> None:
+    exact = symmetrize(lambda a: a.cumsum(1), Symmetry(group, Pairs(), Nodes()), CanonicalOrder())
+    assert exact(torch.zeros(0, 8, 8)).shape == (0, 8, 8)
+
+
+def test_rounding_of_half_precision_is_no_rounding() -> None:
+    for frame in (CanonicalOrder(within="rounding"), Sorted(within="rounding")):
+        for dtype in (torch.float16, torch.bfloat16):
+            with pytest.raises(SymmetryError, match="too coarse"):
+                frame(Symmetry(S(), Nodes(), Scalar()), torch.rand(1, 4, 1).to(dtype))

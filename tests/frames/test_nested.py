@@ -189,3 +189,11 @@ def test_refused(frames: Any) -> None:
 def test_other_groups_are_refused() -> None:
     with pytest.raises(SymmetryError, match="does not fit the group"):
         Nested({0: Sorted()})(Symmetry(S(), Nodes(), Scalar()), torch.zeros(1, 2, 1))
+
+
+def test_rows_and_columns_of_one_matrix_are_refused() -> None:
+    matrix = Chain(Factor(0, Nodes()), Factor(1, Nodes(axis=1)))
+    claim = Symmetry(Product(S(4), S(3)), matrix, Scalar())
+    for frame in (Nested({0: CanonicalOrder(), 1: CanonicalOrder()}), default_frame(claim)):
+        with pytest.raises(SymmetryError, match="two factors move the entries"):
+            frame(claim, torch.randn(2, 4, 3))

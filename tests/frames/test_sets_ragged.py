@@ -82,3 +82,9 @@ def test_dense_and_ragged_do_not_mix() -> None:
     claim = Symmetry(S(), {"x": Nodes(), "i": Index()}, Scalar())
     with pytest.raises(SymmetryError, match="Sorted orders sets"):
         Sorted()(claim, {"x": torch.ones(2, 3), "i": torch.tensor([0, 1])})
+
+
+def test_many_equal_rows_in_half_precision() -> None:
+    frame = Sorted()
+    exact = symmetrize(torch.nn.Identity(), Symmetry(S(), Nodes(), Nodes()), frame)
+    assert torch.equal(exact(torch.ones(1, 70_000, 1).half()), torch.ones(1, 70_000, 1).half())

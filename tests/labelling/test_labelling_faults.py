@@ -3,7 +3,7 @@
 import torch
 from label_cases import WAYS, by, copied, form, packed, zoo
 
-from canonize.labelling import Graphs, cores, edge_orbits, engine, orbits, parts, run, simple
+from canonize.labelling import Graphs, cores, edge_orbits, engine, orbits, parts, refined, run, simple
 
 LABELLED = packed(6, [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 0)], labels=[9, 1, 9, 1, 1, 9])
 COLOURED = packed(5, [(0, 1), (1, 2), (2, 3), (3, 4)], [7, 7, 3, 7, 7])
@@ -98,8 +98,8 @@ def test_what_the_engine_says_of_directed_graphs(monkeypatch):
 
 
 def test_places_in_the_batch_that_enter_the_order(monkeypatch):
-    arcs = run.arcs_of
-    monkeypatch.setattr(run, "arcs_of", lambda base, *inputs, **more: arcs(torch.zeros_like(base), *inputs, **more))
+    arcs = refined.arcs_of
+    monkeypatch.setattr(refined, "arcs_of", lambda base, *inputs, **more: arcs(torch.zeros_like(base), *inputs, **more))
     assert not all(alike(name) for name in ("twins", "grid", "cubic", "binary tree", "molecules"))
 
 

@@ -40,7 +40,7 @@ def test_forms_are_equal_where_networkx_says_isomorphic_and_only_there(way, one,
 
 
 @pytest.mark.parametrize("way", WAYS)
-@given(one=graphs(most=6))
+@given(one=graphs(most=7))
 @FEW
 def test_orbits_are_those_of_all_automorphisms(way, one):
     n, every, found = int(one.sizes[0]), automorphisms(one), by(way, one)

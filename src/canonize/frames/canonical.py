@@ -40,7 +40,8 @@ class CanonicalOrder:
             all differ in it, the order is that of the identities: a universal one, which no edit of edges moves.
         within: which floating-point numbers count as equal: 0 for those that are, bit for bit up to the sign of zero; a share
             of the range of their input, or "rounding", as in `Sorted`: numbers of one graph that are linked by such gaps are
-            one value, zero included, so that an edge of a weight near zero is none.
+            one value, zero included, so that an edge of a weight near zero is none. The model sees the numbers as they are:
+            what linked numbers differ by is what the result is exact to.
         limit: seconds for the exact labelling of one graph; None for no limit.
 
     `Poses.margin` is told where `within` is not 0: the smallest difference of a gap and the threshold, over the range. Where
@@ -79,13 +80,12 @@ class CanonicalOrder:
 
     def __call__(self, symmetry: Symmetry, inputs: Any, *, generator: torch.Generator | None = None) -> Poses:
         """One permutation for each graph."""
-        graphs, margin = graphs_of(symmetry, inputs, first=self.first, within=self.within)
+        graphs, margin, longest = graphs_of(symmetry, inputs, first=self.first, within=self.within)
         _, dtype, device = batch_of(symmetry.inputs, inputs)
         found = label(graphs, limit=self.limit)
         counts, batch = graphs.sizes, len(graphs.sizes)
         owners = torch.repeat_interleave(torch.arange(batch), counts)
         ranks, _ = ranked(owners)
-        longest = int(counts.max()) if batch else 0
         elements = torch.arange(longest).expand(batch, longest).clone()
         elements[owners, ranks] = found.order - (counts.cumsum(0) - counts)[owners]
         weights = torch.ones(1, batch, dtype=dtype, device=device)

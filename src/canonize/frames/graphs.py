@@ -23,8 +23,11 @@ from canonize.symmetry import Symmetry, check_is_claim
 
 def graphs_of(
     symmetry: Symmetry, inputs: Any, *, first: str | None = None, within: float | str = 0.0
-) -> tuple[Graphs, Float[Tensor, " batch"] | None]:
-    """The graphs that a batch of inputs holds, with ranks of values as colours of nodes and labels of edges; and the margin.
+) -> tuple[Graphs, Float[Tensor, " batch"] | None, int]:
+    """The graphs that a batch of inputs holds, with ranks of values as colours of nodes and labels of edges.
+
+    Returns:
+        The graphs; the margin, where numbers are linked; how long permutations of their nodes are.
 
     Args:
         symmetry: a claim about `S(n)` or `S()`.
@@ -82,7 +85,8 @@ def graphs_of(
         ranks(values, lists.shape[1]) if values else None,
         directed=True,
     )
-    return graphs, None if within == 0 else torch.stack(margins).amin(0)
+    longest = n if where is None else int(sizes.max()) if batch else 0
+    return graphs, None if within == 0 else torch.stack(margins).amin(0), longest
 
 
 def ranks(values: list[Tensor], count: int) -> Int[Tensor, " count"]:

@@ -9,8 +9,9 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from canonize._tree import describe, map_tensors
+from canonize._tree import describe, map_tensors, spec_leaves
 from canonize.actions.parts import factor_of
+from canonize.actions.relabel import permutes
 from canonize.actions.rows import Layout
 from canonize.actions.trees import batch_of, move, repeat
 from canonize.errors import refuse, within
@@ -39,7 +40,7 @@ class Nested(nn.Module):
 
     Raises:
         SymmetryError: no frames, a position twice or none at all; on use, another group than a product with exactly these
-            factors, an action that does not say which factor moves it.
+            factors, an action that does not say which factor moves it, an input that two factors permute.
     """
 
     def __init__(self, frames: Mapping[int, Any]) -> None:
@@ -69,6 +70,7 @@ class Nested(nn.Module):
         """The poses of all factors."""
         factors = _factors(symmetry, len(self.positions))
         spec, count = symmetry.inputs, len(factors)
+        _check_apart(spec, self.positions, factors)
         batch, dtype, device = batch_of(spec, inputs)
         elements: dict[int, Any] = {}
         weights = torch.ones(1, batch, dtype=dtype, device=device)
@@ -142,6 +144,21 @@ def _smaller(before: Tensor | None, told: Tensor | None, weights: Tensor) -> Ten
         return before
     each = torch.where(weights == 0, torch.inf, told.reshape(weights.shape).to(weights.dtype)).amin(0)
     return each if before is None else torch.minimum(before, each)
+
+
+def _check_apart(spec: Any, positions: tuple[int, ...], factors: tuple[Any, ...]) -> None:
+    """Refuse values whose entries two factors move from place to place: no order of one is blind to the other's."""
+    for action in spec_leaves(spec):
+        moving = [one for one in positions if permutes(factor_of(action, one, len(positions)))]
+        if len(moving) > 1:
+            raise refuse(
+                "Nested: two factors move the entries of one input from place to place",
+                got=f"{action!r}, factors {factors[moving[0]]!r} and {factors[moving[1]]!r}",
+                expected="at most one factor that permutes each input: an order of the rows of a matrix depends on the order "
+                "of its columns",
+                fix="Average() where the groups are small; or a graph of rows and columns under one S(), with the matrix as "
+                "weights of its edges and CanonicalOrder()",
+            )
 
 
 def _factors(symmetry: Symmetry, count: int) -> tuple[Any, ...]:

@@ -35,6 +35,18 @@ def check_within(where: str, within: float | str) -> None:
         )
 
 
+def _check_fine(dtype: torch.dtype) -> None:
+    """Refuse numbers that are so coarse that rounding would link what is far apart."""
+    if ROUNDING * torch.finfo(dtype).eps > 0.1:
+        raise refuse(
+            'within="rounding": these numbers are too coarse',
+            got=f"{str(dtype).removeprefix('torch.')}, where {ROUNDING} units of rounding are "
+            f"{ROUNDING * torch.finfo(dtype).eps:.2g} of the largest number",
+            expected="float32 or float64",
+            fix="x.float(), or a share of the range such as within=0.01",
+        )
+
+
 @final
 @dataclass(frozen=True)
 class Table:
@@ -154,6 +166,7 @@ def thresholds(table: Table, within: float | str) -> list[Float[Tensor, " batch"
         if not part.is_floating_point():
             found.append(part.new_zeros(len(part), dtype=torch.float64))
         elif within == "rounding":
+            _check_fine(part.dtype)
             low, high = table.limits(part)
             largest = torch.cat([low.abs(), high.abs()], 1).amax(1)
             found.append(ROUNDING * torch.finfo(part.dtype).eps * largest)

@@ -148,11 +148,14 @@ def mean_by(labels: Int[Tensor, "batch m"], values: Tensor, count: int) -> Tenso
         count: how many labels there may be.
     """
     index = labels.reshape(*labels.shape, *(1,) * (values.ndim - 2)).expand(values.shape)
-    sums = torch.zeros(len(values), count, *values.shape[2:], dtype=values.dtype, device=values.device)
-    sums = sums.scatter_add(1, index, values)
+    # Sums in float32 at least: many equal rows overflow half precision.
+    wide = torch.promote_types(values.dtype, torch.float32)
+    sums = torch.zeros(len(values), count, *values.shape[2:], dtype=wide, device=values.device)
+    sums = sums.scatter_add(1, index, values.to(wide))
     sizes = torch.zeros(len(values), count, dtype=torch.int64, device=values.device)
     sizes = sizes.scatter_add(1, labels, torch.ones_like(labels))
-    return sums.gather(1, index) / sizes.gather(1, labels).reshape(*labels.shape, *(1,) * (values.ndim - 2))
+    means = sums.gather(1, index) / sizes.gather(1, labels).reshape(*labels.shape, *(1,) * (values.ndim - 2))
+    return means.to(values.dtype)
 
 
 def table_of(symmetry: Symmetry, inputs: Any, where: str = "Sorted") -> Table:

@@ -119,7 +119,7 @@ class Rest:
         rank = rank - torch.full_like(sizes, len(at)).scatter_reduce(0, piece, rank, "amin")[piece]
         batch = Simple(sizes, rank, tail[edge], head[edge], kind[edge], self.directed)
         numbers: list[int] = self.graph[nodes[starts]].tolist()
-        found = labelled(batch, lambda which, *size: self.engine.at(numbers[which], *size))
+        found = labelled(batch, lambda which, *size: self.engine.at(numbers[which], *size), automorphisms=True)
         shift = starts.repeat_interleave(sizes)
         place = torch.empty_like(order)
         place[order[found.order + shift]] = torch.arange(len(nodes)) - shift

@@ -94,7 +94,7 @@ def canonaut() -> Call:
     return call
 
 
-def labelled(graphs: Simple, choose: Choose) -> Whole:
+def labelled(graphs: Simple, choose: Choose, *, automorphisms: bool) -> Whole:
     """All graphs of a batch handed to the engine, one after the other.
 
     Always as undirected graphs without kinds: the engine has no kinds, and what it says of directed graphs is not to be
@@ -104,6 +104,7 @@ def labelled(graphs: Simple, choose: Choose) -> Whole:
         graphs: the batch.
         choose: the engine's function for a graph: its number in the batch, how many nodes it has, and how many with those
             for kinds of edges.
+        automorphisms: whether they are asked for; the order is the same.
     """
     plain = without_kinds(graphs)
     nodes, sizes, colours = graphs.sizes.tolist(), plain.sizes.tolist(), plain.colours.tolist()
@@ -115,7 +116,7 @@ def labelled(graphs: Simple, choose: Choose) -> Whole:
     orders: list[int] = []
     found: dict[int, Found] = {}
     call = choose(0, 0, 0)
-    cells = hashed(plain.sizes, plain.colours, plain.tail, plain.head)
+    cells = hashed(plain.sizes, plain.colours, plain.tail, plain.head).tolist() if automorphisms else []
     alike = _alike(plain, graphs.sizes, cells)
     node = edge = 0
     for graph, (own, size, edge_end) in enumerate(zip(nodes, sizes, bounds.tolist()[1:], strict=True)):
@@ -123,24 +124,30 @@ def labelled(graphs: Simple, choose: Choose) -> Whole:
             continue
         node_end = node + size
         one_call = choose(graph, own, size) if size > EASY else call
-        mine, shades = pairs[edge:edge_end], colours[node:node_end]
-        one = one_call(size, mine, generators=alike[graph], colors=shades)
-        orders += one.labeling if own == size else one.labeling[:own]
-        if alike[graph]:
-            every = complete(one_call, own, mine, shades, cells[node:node_end].tolist(), one.generators)
+        if alike and alike[graph]:
+            mine, shades = pairs[edge:edge_end], colours[node:node_end]
+            one = one_call(size, mine, generators=True, colors=shades)
+            every = complete(one_call, own, mine, shades, cells[node:node_end], one.generators)
             if every:
                 orbits = orbits_of(size, every)
                 found[graph] = Plain(one.labeling, orbits, len(set(orbits)), every)
+        else:
+            one = one_call(size, pairs[edge:edge_end], colors=colours[node:node_end])
+        orders += one.labeling if own == size else one.labeling[:own]
         node, edge = node_end, edge_end
     return Whole(whole(orders, max(nodes, default=0)), found)
 
 
-def _alike(plain: Simple, own: Tensor, cells: Tensor) -> list[bool]:
-    """For each graph whether two nodes of its own are in one cell."""
+def _alike(plain: Simple, own: Tensor, cells: list[int]) -> list[bool]:
+    """For each graph whether two nodes of its own are in one cell; nothing where there are no cells."""
+    if not cells:
+        return []
+    cell = whole(cells)
     graph = torch.arange(len(own)).repeat_interleave(plain.sizes)
     shift = (plain.sizes.cumsum(0) - plain.sizes)[graph]
-    asked = (torch.arange(len(cells)) - shift < own[graph]) & (torch.bincount(cells)[cells] > 1)
-    return (torch.bincount(graph[asked], minlength=len(own)) > 0).tolist()  # type: ignore[no-any-return]  # bool tensor
+    asked = (torch.arange(len(cell)) - shift < own[graph]) & (torch.bincount(cell)[cell] > 1)
+    alike: list[bool] = (torch.bincount(graph[asked], minlength=len(own)) > 0).tolist()
+    return alike
 
 
 def whole(values: list[int], most: int = 1 << 62) -> Tensor:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from canonize.errors import refuse
-from canonize.labelling.cores import Rest
 from canonize.labelling.engine import labelled
 from canonize.labelling.graphs import Graphs
-from canonize.labelling.parts import Ordered, ordered
-from canonize.labelling.refine import arcs_of, cells_of, refine
+from canonize.labelling.refined import placed, refined
 from canonize.labelling.result import Labelling
-from canonize.labelling.simple import Listed, Simple, chosen, listed, simple
+from canonize.labelling.simple import Listed, chosen, listed, simple
 from canonize.labelling.timed import AT_ONCE, Timed
 
 
@@ -83,36 +80,25 @@ def _label(graphs: Graphs, limit: float | None, whole: int = AT_ONCE, least: int
         # Refinement knows kinds of edges; the engine pays a node for each.
         belongs = torch.arange(len(sizes)).repeat_interleave(sizes)[batch.tail]
         small &= sizes + torch.bincount(belongs, minlength=len(sizes)) <= 2 * whole
-    shift = starts.repeat_interleave(sizes)
-    moved = torch.zeros((4, 0), dtype=torch.int64)
+    some = small.nonzero()[:, 0]
+    few = chosen(batch, some)
     with Timed(limit) as engine:
-        some = small.nonzero()[:, 0]
         numbers: list[int] = some.tolist()
-        few = labelled(chosen(batch, some), lambda graph, *size: engine.at(numbers[graph] if size[0] else 0, *size))
+        found = labelled(
+            few, lambda graph, *size: engine.at(numbers[graph] if size[0] else 0, *size), automorphisms=False
+        )
+        shift = starts.repeat_interleave(sizes)
         if len(numbers) == len(sizes):
-            return Labelling((few.order + shift).to(device), graphs.sizes, few.found, moved.to(device))
-        order = torch.empty_like(shift)
-        nodes = small.repeat_interleave(sizes)
-        order[nodes] = few.order + shift[nodes]
+            none = torch.zeros((4, 0), dtype=torch.int64, device=device)
+            return Labelling((found.order + shift).to(device), graphs.sizes, few, some, none)
         large = (~small).nonzero()[:, 0]
-        place = (~nodes).nonzero()[:, 0]
-        many, moves = _large(chosen(batch, large), large, engine, least)
-    order[~nodes] = place[many]
-    owner = torch.arange(len(large)).repeat_interleave(sizes[large])
-    moved = torch.stack([large[owner[moves[1]]], _within(moves[0], owner[moves[1]]), place[moves[1]], place[moves[2]]])
-    found = {numbers[graph]: each for graph, each in few.found.items()}
-    return Labelling(order.to(device), graphs.sizes, found, moved.to(device))
-
-
-def _within(number: Tensor, owner: Tensor) -> Tensor:
-    """Numbers as ranks in each graph, from 0."""
-    if not len(number):
-        return number
-    codes, inverse = torch.unique(owner * (int(number.max()) + 1) + number, return_inverse=True)
-    graph = codes // (int(number.max()) + 1)
-    count = torch.bincount(graph)
-    local: Tensor = inverse - (count.cumsum(0) - count)[owner]
-    return local
+        many = refined(chosen(batch, large), large, engine, least)
+    order = torch.empty_like(shift)
+    nodes = small.repeat_interleave(sizes)
+    order[nodes] = found.order + shift[nodes]
+    order[~nodes] = (~nodes).nonzero()[:, 0][many.order]
+    moved = placed(many.moves, sizes, large)
+    return Labelling(order.to(device), graphs.sizes, few, some, moved.to(device))
 
 
 def _on_cpu(graphs: Graphs) -> Graphs:
@@ -123,19 +109,3 @@ def _on_cpu(graphs: Graphs) -> Graphs:
     assert sizes is not None
     assert edges is not None
     return Graphs(sizes, edges, colours, labels, graphs.directed)
-
-
-def _large(graphs: Simple, numbers: Tensor, engine: Timed, least: int) -> Ordered:
-    """The order of all graphs side by side, and generators as in `Ordered`."""
-    owner = torch.arange(len(graphs.sizes)).repeat_interleave(graphs.sizes)
-    kind = graphs.kind
-    if kind is not None:
-        # Kinds are ranked in each graph, so that labels elsewhere in the batch do not matter.
-        kind = _within(kind, owner[graphs.tail])
-    base = (graphs.sizes.cumsum(0) - graphs.sizes)[owner]
-    arcs = arcs_of(base, graphs.tail, graphs.head, kind, directed=graphs.directed)
-    dense = torch.unique(graphs.colours, return_inverse=True)[1]
-    cells = refine(arcs, cells_of(owner * (int(dense.max()) + 1) + dense))
-
-    rest = Rest(arcs, graphs.directed, numbers[owner], engine, least)
-    return ordered(arcs, cells, directed=graphs.directed, core=rest)
