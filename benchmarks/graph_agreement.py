@@ -11,9 +11,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import torch
 from _bench import finish, progress, start, table
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+
+from canonize import Graph, S, canonical_hash
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "labelling"))
 
@@ -33,6 +36,15 @@ def main() -> None:
     wrong = sum(number for name, number in counts.items() if name.startswith("wrong"))
     if wrong:
         raise SystemExit(f"{wrong} answers are wrong")
+
+
+def hashable(packed: Any) -> Graph:
+    """One packed graph as `canonical_hash` takes it, read as networkx reads it: each pair once, with all its labels."""
+    known = label_cases.network(packed)
+    ends = [(u, v, data["label"]) for u, v, data in known.edges(data=True)]
+    edges = torch.tensor([(u, v) for u, v, _ in ends], dtype=torch.int64).reshape(-1, 2).T
+    nodes = [known.nodes[node]["colour"] for node in sorted(known)]
+    return Graph(edges, nodes, [label for _, _, label in ends], count=len(nodes), directed=True)
 
 
 def agreement(count: int, tick: Any) -> dict[str, int]:
@@ -62,6 +74,9 @@ def agreement(count: int, tick: Any) -> dict[str, int]:
             form, again, changed = (label_cases.form(each, label_cases.by(way, each)) for each in (one, copy, other))
             found[f"wrong, {way}: copies of two forms"] += form != again
             found[f"wrong, {way}: forms against networkx"] += (form == changed) != same
+        hashes = [canonical_hash(hashable(each), S()) for each in (one, copy, other)]
+        found["wrong, hash: of copies"] += hashes[0] != hashes[1]
+        found["wrong, hash: against networkx"] += (hashes[0] == hashes[2]) != same
 
     pair()
     return dict(found)

@@ -226,7 +226,8 @@ def test_copies_of_the_frame() -> None:
     frame = CanonicalOrder(first=".gene", limit=None)
     assert pickle.loads(pickle.dumps(frame)) == copy.deepcopy(frame) == frame
     assert repr(CanonicalOrder()) == "CanonicalOrder()"
-    poses = CanonicalOrder()(Symmetry(S(), Pairs(), Scalar()), ring(5)[None])
+    poses = CanonicalOrder()(Symmetry(S(), Pairs(), Nodes()), ring(5)[None])
+    assert CanonicalOrder()(Symmetry(S(), Pairs(), Scalar()), ring(5)[None]).stabilizer is None
     again = pickle.loads(pickle.dumps(poses))
     assert torch.equal(again.elements, poses.elements)
     assert again.stabilizer is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import textwrap
@@ -26,8 +27,9 @@ from canonize.cli.items import Item, find_items
 from canonize.cli.journal import Journal
 from canonize.errors import SymmetryError, refuse
 from canonize.forms import canonical_hashes, canonical_keys, decided_by_hash, equivalent, linked
+from canonize.forms.cloud import motions
 from canonize.forms.digest import VERSION
-from canonize.groups import Product, S
+from canonize.groups import FiniteMatrixGroup, Product, S
 
 AT_ONCE = 128
 """Things that are read, hashed and written down together."""
@@ -138,8 +140,9 @@ def find(
         report: called with (what, done, total).
 
     Raises:
-        SymmetryError: nothing to compare, or a journal that does not fit.
+        SymmetryError: a tolerance that does not go with the group, nothing to compare, or a journal that does not fit.
     """
+    _check_tolerance(group, tolerance)
     items = find_items(where, group, column=column, stereo=stereo)
     settings = {
         "group": repr(group),
@@ -184,6 +187,31 @@ def find(
         lambda done, total: report("comparing", done, total) if several else None,
     )
     return Found(len(items), [[good[place].name for place in places] for places in groups], bad, resumed)
+
+
+def _check_tolerance(group: Any, tolerance: float | None) -> None:
+    """Refuse once, before anything is read, what each thing would refuse."""
+    if tolerance is not None and not 0 < tolerance < math.inf:
+        raise refuse(
+            "the tolerance is no positive number",
+            got=f"{tolerance!r}",
+            expected="a positive, finite number",
+            fix="--tolerance 1e-3",
+        )
+    if tolerance is None and motions(group) is not None:
+        raise refuse(
+            "coordinates are equal up to a tolerance only",
+            got=f"no tolerance for {group!r}",
+            expected="a length in the unit of the coordinates: how far a point may move",
+            fix="--tolerance 1e-3",
+        )
+    if tolerance is not None and isinstance(group, FiniteMatrixGroup):
+        raise refuse(
+            "entries that only move are compared exactly",
+            got=f"tolerance={tolerance:g} for {group!r}",
+            expected="no tolerance",
+            fix="leave out --tolerance",
+        )
 
 
 def _keys(chunk: Sequence[Item], group: Any, options: dict[str, Any]) -> list[tuple[str, ...] | str]:
@@ -271,7 +299,29 @@ def _target(path: Path) -> Path:
         raise refuse(
             "the report is a JSON file", got=f"{path}", expected="a name that ends in .json", fix="--out found.json"
         )
+    # Found out now, not after hours of work.
+    with _drafted(path) as draft:
+        draft.touch(exist_ok=False)
     return path
+
+
+@contextmanager
+def _drafted(path: Path) -> Iterator[Path]:
+    """A new name beside the report, because a move between file systems is not atomic; nothing of that name stays."""
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield draft
+        finally:
+            draft.unlink(missing_ok=True)
+    except OSError as error:
+        raise refuse(
+            "the report cannot be written",
+            got=f"{path} ({type(error).__name__}: {error})",
+            expected="a place that can be written to",
+            fix="choose another place with --out",
+        ) from error
 
 
 def _write(path: Path, found: Found, settings: dict[str, Any]) -> None:
@@ -282,22 +332,10 @@ def _write(path: Path, found: Found, settings: dict[str, Any]) -> None:
         "groups": found.groups,
         "bad": [{"item": name, "why": why} for name, why in found.bad],
     }
-    # Beside its place, because a move between file systems is not atomic.
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with _drafted(path) as draft:
         with draft.open("x", encoding="utf-8", newline="\n") as file:
             json.dump(content, file, indent=1, ensure_ascii=False)
             file.write("\n")
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
-    except OSError as error:
-        raise refuse(
-            "the report cannot be written",
-            got=f"{path} ({type(error).__name__}: {error})",
-            expected="a place that can be written to",
-            fix="choose another place with --out",
-        ) from error
-    finally:
-        draft.unlink(missing_ok=True)

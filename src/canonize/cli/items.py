@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
+from numpy.lib import format as header
 from torch import Tensor
 
 from canonize.cli.data import KINDS as PICTURES
@@ -120,54 +123,105 @@ def picture(file: Path) -> Tensor:
 
 
 def _whole(file: Path) -> Tensor:
-    return torch.as_tensor(_loaded(file)["x"])
+    return torch.from_numpy(_loaded(file)["x"])
 
 
 def _loaded(file: Path) -> dict[str, np.ndarray[Any, Any]]:
-    """The array of a .npy file as "x"; of a .npz file the entries that count, so that no other is unpacked."""
-    loaded = np.load(file, allow_pickle=False)
-    if isinstance(loaded, np.ndarray):
-        return {"x": loaded}
-    with loaded, zipfile.ZipFile(file) as archive:
-        names = [name for name in (*MATRICES, *VALUES) if name in loaded.files][:1]
-        if not names:
-            raise refuse(
-                "the file does not say which entry holds the values",
-                got=f"{file.name} with {sorted(loaded.files)}",
-                expected=f"one of {', '.join((*MATRICES, *VALUES))}",
-                fix="np.savez(..., pos=points, kinds=numbers)",
-            )
-        names += [name for name in (*MARKS, *COUNTS) if name in loaded.files]
-        for name in names:
-            if archive.getinfo(f"{name}.npy").file_size > LARGEST:
-                raise refuse(
-                    "an entry of this file is too large",
-                    got=f"{name} in {file.name}",
-                    expected=f"at most {LARGEST / 2**30:g} GiB when unpacked",
-                    fix="split it over several files of one folder",
-                )
-        return {name: loaded[name] for name in names}
+    """The array of a .npy file as "x"; of a .npz file the entries that count, so that no other is unpacked.
 
-
-def _arrays(file: Path) -> Iterator[tuple[int, Callable[[], Any]]]:
-    """What stands along the first axis of an array, or of the entries of an archive."""
+    Raises:
+        SymmetryError: a damaged file, no entry of a known name, an array that is too large or holds no numbers.
+    """
     try:
-        entries = _loaded(file)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, SymmetryError):
-            raise
+        with file.open("rb") as opened:
+            if file.suffix.lower() == ".npy" or opened.read(2) != b"PK":
+                opened.seek(0)
+                return {"x": _array(opened, file.stat().st_size, file.name)}
+        with zipfile.ZipFile(file) as archive:
+            return _entries(archive, file.name)
+    except SymmetryError:
+        raise
+    except Exception as error:  # readers of damaged files raise nearly anything
         raise refuse(
             "this file cannot be read without running code, or is damaged",
             got=f"{file.name}: {error}",
             expected="arrays of numbers, no pickled objects",
             fix="save plain arrays: np.savez(..., pos=x.astype('float32'))",
         ) from error
+
+
+def _entries(archive: zipfile.ZipFile, where: str) -> dict[str, np.ndarray[Any, Any]]:
+    there = [entry.filename.removesuffix(".npy") for entry in archive.infolist()]
+    names = [name for name in (*MATRICES, *VALUES) if name in there][:1]
+    if not names:
+        raise refuse(
+            "the file does not say which entry holds the values",
+            got=f"{where} with {sorted(there)}",
+            expected=f"one of {', '.join((*MATRICES, *VALUES))}",
+            fix="np.savez(..., pos=points, kinds=numbers)",
+        )
+    found = {}
+    for name in (*names, *(name for name in (*MARKS, *COUNTS) if name in there)):
+        entry = archive.getinfo(f"{name}.npy")
+        with archive.open(entry) as stream:
+            found[name] = _array(stream, entry.file_size, f"{name} in {where}")
+    return found
+
+
+def _array(stream: IO[bytes], size: int, where: str) -> np.ndarray[Any, Any]:
+    """The array of numbers in a stream of `size` bytes, in the byte order of this machine.
+
+    The header is judged first: room is made for what it claims, before it shows that the values are not there.
+    """
+    version = header.read_magic(stream)
+    # The third version differs from the second in the names of fields only, and records are refused.
+    read = header.read_array_header_1_0 if version == (1, 0) else header.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    claimed = math.prod(shape) * dtype.itemsize
+    if max(claimed, size) > LARGEST:
+        raise refuse(
+            "an array of this file is too large",
+            got=f"{where}: {shape} of {dtype}, {max(claimed, size) / 2**30:,.1f} GiB",
+            expected=f"at most {LARGEST / 2**30:g} GiB when unpacked",
+            fix="split it over several files of one folder",
+        )
+    # Pickled objects are refused by numpy, which says why.
+    if not dtype.hasobject and (dtype.kind not in "biufc" or dtype.char in "gG"):
+        raise refuse(
+            "an array of this file holds no numbers that can be compared",
+            got=f"{where}: {shape} of {dtype}",
+            expected="whole numbers, floats or complex numbers of at most 64 bits a part, or booleans",
+            fix="x.astype('float64'); for kinds whole numbers: np.unique(kinds, return_inverse=True)[1]",
+        )
+    if not dtype.hasobject and (min(shape, default=0) < 0 or claimed > size - stream.tell()):
+        raise refuse(
+            "an array of this file is cut off",
+            got=f"{where}: {shape} of {dtype}, with {size - stream.tell():,} bytes for {claimed:,}",
+            expected="as many values as its header says",
+            fix="copy or save the file again",
+        )
+    stream.seek(0)
+    array = header.read_array(stream, allow_pickle=False)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _arrays(file: Path) -> Iterator[tuple[int, Callable[[], Any]]]:
+    """What stands along the first axis of an array, or of the entries of an archive."""
+    entries = _loaded(file)
     main = next(name for name in (*MATRICES, *VALUES) if name in entries)
-    values = torch.as_tensor(entries[main])
-    marks = next((torch.as_tensor(entries[name]) for name in MARKS if name in entries), None)
-    counts = next((torch.as_tensor(entries[name]).long() for name in COUNTS if name in entries), None)
-    total = len(values) if counts is None else int(counts.sum())
-    if values.ndim < 1 or total != len(values) or (marks is not None and len(marks) != len(values)):
+    values = torch.from_numpy(entries[main])
+    marks = next((torch.from_numpy(entries[name]) for name in MARKS if name in entries), None)
+    told = next((entries[name] for name in COUNTS if name in entries), None)
+    if values.ndim < 1:
+        raise refuse(
+            "the file holds one number, not things to compare",
+            got=f"{file.name}: {main} of shape ()",
+            expected="an array whose first axis goes over the things",
+            fix="np.save(..., np.stack(things))",
+        )
+    counts = None if told is None else _counts(told, len(values), file.name)
+    total = len(values) if counts is None else sum(counts)
+    if total != len(values) or (marks is not None and (marks.ndim < 1 or len(marks) != len(values))):
         raise refuse(
             "the entries of the file do not fit together",
             got=f"{file.name}: {main} {tuple(values.shape)}"
@@ -180,10 +234,23 @@ def _arrays(file: Path) -> Iterator[tuple[int, Callable[[], Any]]]:
         for place in range(len(values)):
             yield place, partial(_entry, main, values[place], None if marks is None else marks[place])
         return
-    ends = counts.cumsum(0).tolist()
-    for place, (count, end) in enumerate(zip(counts.tolist(), ends, strict=True)):
+    for place, (count, end) in enumerate(zip(counts, accumulate(counts), strict=True)):
         rows = slice(end - count, end)
         yield place, partial(_entry, main, values[rows], None if marks is None else marks[rows])
+
+
+def _counts(told: np.ndarray[Any, Any], most: int, where: str) -> list[int]:
+    """How many values each thing has, whole numbers from 0 to `most`; whole floats are taken as well."""
+    good = told.ndim == 1 and told.dtype.kind in "iuf"
+    wrong = told[~((told >= 0) & (told <= most) & (told == np.floor(told)))] if good else told
+    if not good or len(wrong):
+        raise refuse(
+            "the counts of the file are no counts",
+            got=f"{where}: {wrong[0]} among them" if good else f"{where}: {told.dtype} of shape {told.shape}",
+            expected=f"one whole number for each thing, from 0 to the {most} values that there are",
+            fix="np.savez(..., pos=np.concatenate(clouds), n_atoms=[len(cloud) for cloud in clouds])",
+        )
+    return [int(count) for count in told]
 
 
 def _entry(name: str, value: Tensor, marks: Tensor | None) -> Any:

@@ -7,7 +7,8 @@ from typing import Any, final
 
 import torch
 
-from canonize._tree import brief
+from canonize._tree import brief, spec_leaves
+from canonize.actions import Numbering, Scalar
 from canonize.actions.relabel import ranked
 from canonize.actions.trees import batch_of
 from canonize.errors import refuse
@@ -89,6 +90,8 @@ class CanonicalOrder:
         elements = torch.arange(longest).expand(batch, longest).clone()
         elements[owners, ranks] = found.order - (counts.cumsum(0) - counts)[owners]
         weights = torch.ones(1, batch, dtype=dtype, device=device)
-        rigid = torch.equal(found.orbits, torch.arange(len(owners)))
+        # Looking for automorphisms takes longer than the order does; what belongs to a whole graph does not feel them.
+        whole = all(leaf is None or isinstance(leaf, Scalar | Numbering) for leaf in spec_leaves(symmetry.outputs))
+        rigid = whole or torch.equal(found.orbits, torch.arange(len(owners)))
         fixed = None if rigid else Automorphisms(graphs, found, torch.arange(batch))
         return Poses(elements[None].to(device), weights, None if margin is None else margin.to(device), fixed)
