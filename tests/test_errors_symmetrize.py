@@ -81,7 +81,7 @@ MAKING = {
     "poses, none": (lambda: Poses(EYE[None, None][:0], torch.ones(0, 1)), "the shapes do not fit"),
     "poses, no weights": (lambda: Poses(EYE, None), "Poses needs weights"),
     "poses, margin": (lambda: Poses(EYE[None, None], torch.ones(1, 1), torch.ones(3)), "margin does not fit"),
-    "poses, stabilizer": (lambda: Poses(torch.ones(2, 1, 2, 2), torch.ones(2, 1) / 2, None, print), "one pose a sample"),
+    "poses, stabilizer": (lambda: Poses(torch.ones(2, 1, 2, 2), torch.ones(2, 1) / 2, None, print), "without take"),
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ def matmul(a: Float[Tensor, "*#batch l m"], b: Float[Tensor, "*#batch m n"]) -> 
 
 def dot(a: Float[Tensor, "*#batch n"], b: Float[Tensor, "*#batch n"]) -> Float[Tensor, "*batch"]:
     """Inner products along a short last axis; a product with ones sums many rows of two or three faster than sum does."""
-    return matmul(a * b, a.new_ones(a.shape[-1], 1))[..., 0]
+    return matmul((a * b)[None], a.new_ones(a.shape[-1], 1))[0, ..., 0]
 
 
 def inverse_small(matrix: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
