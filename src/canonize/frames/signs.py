@@ -33,13 +33,13 @@ def sign_scores(cloud: Cloud, axes: Tensor, values: Tensor, signs: Tensor) -> Te
     # Along thin directions the units are floored, so that rounding is not blown up to a shape.
     scale = (values.clamp(min=0) + 5e-2 * torch.where(values[:, :1] > 0, values[:, :1], 1.0)).sqrt()
     frame = axes / scale[:, None, :]
-    third, cube = _odd_moments(cloud, frame)
+    third, fourth, fifth, sixth, cube = _odd_moments(cloud, frame)
     ladder = 1.0 + 0.37 * torch.arange(d, dtype=third.dtype, device=third.device)
     even = torch.eye(d, dtype=third.dtype, device=third.device) + 0.31 * ladder
-    single = _soft((third[:, :d, :d] * even).sum(-1)) + 0.2 * _soft((third[:, d:, :d] * even.flip(0)).sum(-1) / 4)
+    single = _soft((third * even).sum(-1)) + 0.2 * _soft((fifth * even.flip(0)).sum(-1) / 4)
     total = torch.einsum("ka,ba->kb", signs, single * ladder)
     if d > 1:
-        pairs = third[:, :d, d:] / 3 + 0.17 * (third[:, d:, d:] / 15)
+        pairs = fourth / 3 + 0.17 * (sixth / 15)
         places = torch.tensor(list(combinations(range(d), 2)), device=third.device).mT
         products = signs[:, places[0]] * signs[:, places[1]]
         # The transposed moment counts differently, so that <z_a z_b^3> and <z_a^3 z_b> do not cancel.
@@ -52,15 +52,15 @@ def sign_scores(cloud: Cloud, axes: Tensor, values: Tensor, signs: Tensor) -> Te
     return total
 
 
-def _odd_moments(cloud: Cloud, frame: Tensor) -> tuple[Tensor, Tensor]:
-    """Odd moments of the points seen in a frame (batch, d, d), z = x · frame.
+def _odd_moments(cloud: Cloud, frame: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Moments of the points seen in a frame (batch, d, d), z = x · frame, that are odd in at least one component.
 
     Returns:
-        Means (batch, 2 d, 2 d) of all products of z_a and z_a^3 (rows) with z_b^2 and z_b^3 (columns), and the means of
-        z_a z_b z_c for all a < b < c, in the order of `combinations`.
+        The means (batch, d, d) of z_a z_b^2, of z_a z_b^3, of z_a^3 z_b^2 and of z_a^3 z_b^3; and those of z_a z_b z_c
+        for all a < b < c, in the order of `combinations`.
     """
     if cloud.index is None:
-        z = cloud.points @ frame
+        z = (frame.mT @ cloud.points.mT).mT
     else:
         z = torch.einsum("ri,rij->rj", cloud.points, frame[cloud.index])
     if cloud.marks is not None:
@@ -68,9 +68,10 @@ def _odd_moments(cloud: Cloud, frame: Tensor) -> tuple[Tensor, Tensor]:
         z = z * (0.75 + 0.5 * cloud.marks)[..., None]
     square = z.square()
     power = z * square
-    third = cloud.moments(torch.cat([z, power], -1), torch.cat([square, power], -1))
-    triples = [z[..., a] * z[..., b] * z[..., c] for a, b, c in combinations(range(cloud.dim), 3)]
-    return third, cloud.mean(torch.stack(triples, -1) if triples else z[..., :0])
+    # Product by product: features put side by side for one product would be copied for longer than all these take.
+    products = [cloud.moments(one, two) for one, two in ((z, square), (z, power), (power, square), (power, power))]
+    triples = [cloud.mean(z[..., a] * z[..., b] * z[..., c]) for a, b, c in combinations(range(cloud.dim), 3)]
+    return (*products, torch.stack(triples, -1) if triples else frame[:, 0, :0])
 
 
 def _soft(x: Tensor) -> Tensor:
