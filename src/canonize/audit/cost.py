@@ -34,19 +34,21 @@ def cost_of(
         batch: samples in a call.
         device: where the inputs lie.
     """
-    passes = 1.0
-    if isinstance(model, Symmetrized):
-        with _counted(model) as (counting, seen):
-            run(counting)
-        passes = seen[0] / max(batch, 1)
     return Cost(
         batch=batch,
-        passes=passes,
+        passes=passes_of(run, model, batch) if isinstance(model, Symmetrized) else 1.0,
         seconds=_seconds(lambda: run(model), device),
-        memory=_peak(lambda: run(model), device),
+        memory=peak_of(lambda: run(model), device),
         plain_seconds=None if plain is None else _seconds(plain, device),
-        plain_memory=None if plain is None else _peak(plain, device),
+        plain_memory=None if plain is None else peak_of(plain, device),
     )
+
+
+def passes_of(run: Callable[[Any], Any], model: Symmetrized, batch: int) -> float:
+    """How many samples the inner model is shown for each sample of the batch, in one call."""
+    with _counted(model) as (counting, seen):
+        run(counting)
+    return seen[0] / max(batch, 1)
 
 
 @contextmanager
@@ -91,23 +93,24 @@ def _samples(symmetry: Symmetry, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 
 
 def _seconds(run: Callable[[], Any], device: torch.device, *, repeats: int = 3) -> float:
+    """Median seconds of a call; a first one, which is not counted, warms caches up."""
     times = []
     for _ in range(repeats + 1):
-        _wait(device)
+        wait(device)
         start = time.perf_counter()
         run()
-        _wait(device)
+        wait(device)
         times.append(time.perf_counter() - start)
-    # The first call warms caches up and is not counted.
     return sorted(times[1:])[repeats // 2]
 
 
-def _wait(device: torch.device) -> None:
+def wait(device: torch.device) -> None:
+    """Until a GPU has done what it was asked; nothing is waited for elsewhere."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
-def _peak(run: Callable[[], Any], device: torch.device) -> int | None:
+def peak_of(run: Callable[[], Any], device: torch.device) -> int | None:
     """Peak bytes allocated during a call, above what was there before; None where that cannot be measured."""
     try:
         if device.type == "cuda":

@@ -110,7 +110,7 @@ def _in_samples(part: Tensor) -> bool:
     return part.ndim > 1 and part.layout == torch.strided
 
 
-def explain(error: Exception, value: Any, where: str) -> SymmetryError:
+def failure(error: Exception, value: Any, where: str) -> SymmetryError:
     """The model's own failure as a `SymmetryError` that shows what it was given."""
     given = "; ".join(describe(part) for part in tensors(value)) or describe(value)
     return refuse(

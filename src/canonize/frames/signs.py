@@ -69,9 +69,10 @@ def _odd_moments(cloud: Cloud, frame: Tensor) -> tuple[Tensor, Tensor, Tensor, T
     square = z.square()
     power = z * square
     # Product by product: features put side by side for one product would be copied for longer than all these take.
-    products = [cloud.moments(one, two) for one, two in ((z, square), (z, power), (power, square), (power, power))]
+    third, fourth = cloud.moments(z, square), cloud.moments(z, power)
+    fifth, sixth = cloud.moments(power, square), cloud.moments(power, power)
     triples = [cloud.mean(z[..., a] * z[..., b] * z[..., c]) for a, b, c in combinations(range(cloud.dim), 3)]
-    return (*products, torch.stack(triples, -1) if triples else frame[:, 0, :0])
+    return third, fourth, fifth, sixth, torch.stack(triples, -1) if triples else frame[:, 0, :0]
 
 
 def _soft(x: Tensor) -> Tensor:
