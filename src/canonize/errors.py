@@ -11,7 +11,13 @@ class SymmetryError(ValueError):
 
 
 class LawError(SymmetryError, AssertionError):
-    """A group, an action, a frame or a model breaks the law that it must obey; the message names the law."""
+    """A group, an action, a frame or a model breaks the law that it must obey; the message names the law.
+
+    Attributes:
+        violation: how far the law is off, as the check measures it; None where it was not measured.
+    """
+
+    violation: float | None = None
 
 
 def refuse(what: str, *, got: object, expected: object, fix: str) -> SymmetryError:

@@ -15,7 +15,7 @@ from canonize.actions.trees import at, lossless_tree, move, take
 from canonize.audit.choices import decision_of, per_sample_metric
 from canonize.audit.energies import Energies, Parts, joined
 from canonize.audit.measure import SMALL, Apart, compare, differ, relative, round_trip, typical
-from canonize.audit.preflight import check_outputs, explain
+from canonize.audit.preflight import check_outputs, failure
 from canonize.errors import SymmetryError, within
 from canonize.symmetrize import Symmetrized
 from canonize.symmetry import Symmetry, call
@@ -58,7 +58,10 @@ class Plan:
 
 @dataclass
 class Found:
-    """What was measured, (elements, samples) each unless said otherwise; rows are elements, whenever they were tried."""
+    """What was measured, (elements, samples) each unless said otherwise; rows are elements, whenever they were tried.
+
+    `apart` holds what `errors` follow from, by output, and `inner` the sizes of the inner model's answers, (samples,).
+    """
 
     errors: Tensor
     lossless: Tensor
@@ -71,6 +74,8 @@ class Found:
     noise: float
     tolerance: float
     moved: bool
+    apart: dict[str, Apart]
+    inner: dict[str, Tensor]
 
 
 class Differences:
@@ -89,6 +94,10 @@ class Differences:
                 kept = part if where is None else torch.where(where, part, 0.0)
                 table.setdefault(path, torch.zeros(self._shape, dtype=torch.float64))[numbers, members] = kept
             self._whole[path] = one.whole
+
+    def tables(self) -> dict[str, Apart]:
+        """Differences and sizes by output, (elements, samples) each."""
+        return {path: Apart(off, self._size[path], self._whole[path]) for path, off in self._off.items()}
 
     def least(self, scale: float | None, inner: dict[str, list[Tensor]]) -> dict[str, float]:
         """The size below which an answer counts as zero, for each output, in its unit."""
@@ -135,7 +144,7 @@ def run(plan: Plan, value: Any, where: str) -> Any:
     except SymmetryError:
         raise
     except Exception as error:
-        raise explain(error, value, where) from error
+        raise failure(error, value, where) from error
     return to_tensors(output)[0]
 
 
@@ -220,6 +229,8 @@ def sweep(plan: Plan, progress: Callable[[int, int], None] | None) -> Found:
         noise=max(float(relative(one.off, one.size, least[path]).max()) for path, one in twice.items()),
         tolerance=tolerance,
         moved=moved,
+        apart=answers.tables(),
+        inner={path: torch.cat(sizes) for path, sizes in inner.items()},
     )
 
 

@@ -24,10 +24,12 @@ class Checked:
     Attributes:
         laws: the laws that held.
         skipped: pairs (law, why it was not checked).
+        violation: the largest by which any of the laws was off, within its tolerance; 0.0 where nothing was measured.
     """
 
     laws: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...] = ()
+    violation: float = 0.0
 
     def __str__(self) -> str:
         return "\n".join(
@@ -56,6 +58,7 @@ class Ledger:
         self.subject = subject
         self.laws: dict[str, None] = {}
         self.skipped: dict[str, str] = {}
+        self.violation = 0.0
 
     def hold(self, law: str, violation: Tensor | bool, tolerance: float = 0.0, *, of: str = "element") -> None:
         """Take in how far `law` is off, one number for each element or sample; True stands for a broken law."""
@@ -63,12 +66,15 @@ class Ledger:
         bad = ~(off <= tolerance)
         if bool(bad.any()):
             worst = int(off.nan_to_num(nan=torch.inf).argmax())
-            raise LawError(
+            broken = LawError(
                 f"{self.subject!r} breaks the law: {law}\n"
                 f"  got:      a violation of {float(off[worst]):.3g} at {of} {worst}, {int(bad.sum())} of {len(off)} broken\n"
                 f"  expected: at most {tolerance:.3g}\n"
                 f"  try:      evaluate the law by hand at {of} {worst} of the same generator"
             )
+            broken.violation = float(off.nan_to_num(nan=torch.inf, posinf=torch.inf).max())
+            raise broken
+        self.violation = max([self.violation, *off.tolist()])
         self.laws[law] = None
 
     def skip(self, law: str, why: str) -> None:
@@ -77,7 +83,7 @@ class Ledger:
 
     def done(self) -> Checked:
         """The result; a law that held in part is listed on both sides."""
-        return Checked(tuple(self.laws), tuple(self.skipped.items()))
+        return Checked(tuple(self.laws), tuple(self.skipped.items()), self.violation)
 
 
 def apart(a: Any, b: Any) -> Tensor:
