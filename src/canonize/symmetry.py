@@ -144,8 +144,14 @@ def collect(symmetry: Symmetry, args: tuple[Any, ...], kwargs: dict[str, Any]) -
 
 
 def call(model: Any, symmetry: Symmetry, value: Any) -> Any:
-    """`model` on a value in the way that `symmetry.inputs` declares: unpacked for tuples and for `Keywords`."""
+    """`model` on a value in the way that `symmetry.inputs` declares: unpacked for tuples and for `Keywords`.
+
+    A network of `canonize.nn` that looks at one image is handed a single keyword by its place: it cannot know what
+    other libraries call an image.
+    """
     if isinstance(symmetry.inputs, Keywords):
+        if len(value) == 1 and getattr(model, "by_place", False):
+            return model(*value.values())
         return model(**value)
     if isinstance(symmetry.inputs, tuple):
         return model(*value)

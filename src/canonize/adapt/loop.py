@@ -14,6 +14,7 @@ from canonize.adapt.bar import bar
 from canonize.adapt.batches import Unpack, source
 from canonize.adapt.log import FitLog
 from canonize.adapt.losses import prior_loss
+from canonize.adapt.processes import Alone, Processes, check_processes
 from canonize.adapt.run import Loss, Run
 from canonize.adapt.settings import Settings, check_functions, check_symmetrized
 from canonize.adapt.validate import figure_of
@@ -44,6 +45,7 @@ def adapt(
     unpack: Unpack | None = None,
     generator: torch.Generator | None = None,
     progress: Callable[[int, int], None] | bool | None = None,
+    processes: Processes | None = None,
 ) -> FitLog:
     """Train the frame of a symmetrized model, so that it shows the model what the model was trained to see.
 
@@ -82,6 +84,9 @@ def adapt(
         generator: the run's seed is drawn from it; 0 where None. A loader that shuffles by itself does so from torch's
             global generator, which is lent to it with this seed and put back.
         progress: called with (done, total) batches; True for a bar on the error stream, by default where that is a terminal.
+        processes: several that train one frame together, such as `canonize.integrations.accelerate.Accelerated()`; each makes
+            the same call. Each takes its part of every batch, and the sum of the gradients is that of the whole batch, for
+            losses that are a mean over samples. Process 0 validates, writes the checkpoint and tells the progress.
 
     Returns:
         The record of the run.
@@ -128,11 +133,13 @@ def adapt(
             "figure": identity.told(metric if figure is None else figure),
             "validation": identity.validation(symmetrized.symmetry, validation),
         }
-        run = Run(symmetrized, batches, loss, settings, augment, seed, judging)
+        others = Alone() if processes is None else processes
+        check_processes(others)
+        run = Run(symmetrized, batches, loss, settings, augment, seed, judging, others)
         judge = figure_of(symmetrized, validation, metric, run.device, trained=model) if figure is None else figure
         if checkpoint is not None:
             run.resume(checkpoint)
-        with bar(progress, len(batches) * epochs) as tell:
+        with bar(progress if others.rank == 0 else False, len(batches) * epochs) as tell:
             while run.goes_on:
                 run.epoch(judge, tell)
                 if checkpoint is not None:

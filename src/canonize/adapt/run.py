@@ -20,6 +20,7 @@ from canonize.adapt import identity
 from canonize.adapt.batches import Held, Loaded, on_device
 from canonize.adapt.damage import damage
 from canonize.adapt.log import Epoch, FitLog
+from canonize.adapt.processes import Processes, add_up, agree, alike, mixed, once, own_draws, part, together
 from canonize.adapt.settings import Settings
 from canonize.adapt.state import (
     Averaged,
@@ -55,9 +56,12 @@ class Run:
         augment: Callable[[Any, torch.Generator], Any] | None,
         seed: int,
         judging: dict[str, Any],
+        processes: Processes,
     ) -> None:
         self.symmetrized = symmetrized
         self.batches = batches
+        self.processes = processes
+        self.divided = isinstance(batches, Loaded) and processes.divides(batches.loader)
         self.loss = loss
         self.settings = settings
         self.augment = augment
@@ -79,6 +83,14 @@ class Run:
         self.best = 0
         self.kept: Weights | None = None
         self._about = self._identity() | judging
+        if processes.count > 1:
+            others = (
+                identity.content(symmetrized.model.state_dict()) if isinstance(symmetrized.model, nn.Module) else []
+            )
+            drawn = identity.content([one.get_state()[None] for one in batches.generators])
+            more = {"model": [] if settings.model else others, "generator of the loader": drawn}
+            agree(processes, self._about | more, identity.agrees)
+            alike(processes, self.subject)
 
     @property
     def goes_on(self) -> bool:
@@ -93,34 +105,54 @@ class Run:
         """One pass over the data, and its validation."""
         number, start, total, count = len(self.log) + 1, time.perf_counter(), 0.0, 0
         seed = self.seed * 100_003 + number
-        draw = torch.Generator().manual_seed(seed)
+        # Where each process has batches of its own, no two of them augment with the same draws.
+        draw = torch.Generator().manual_seed(mixed(seed, self.processes.rank) if self.divided else seed)
         with lent(seed, self.device):
             with training(self.symmetrized, self.settings.model):
                 for step, (inputs, targets) in enumerate(self.batches.epoch(draw), start=(number - 1) * self.steps + 1):
                     shown = inputs if self.augment is None else self.augment(inputs, draw)
-                    shown, targets = on_device(to_tensors(shown)[0], self.device), on_device(targets, self.device)
-                    size = batch_of(self.symmetrized.symmetry.inputs, shown)[0]
-                    total, count = total + size * self._step(shown, targets, draw, number), count + size
+                    shown, size = to_tensors(shown)[0], 1
+                    if self.processes.count > 1 and not self.divided:
+                        shown, targets, size = part(self.processes, self.symmetrized.symmetry, shown, targets)
+                    if size:
+                        shown, targets = on_device(shown, self.device), on_device(targets, self.device)
+                        size = batch_of(self.symmetrized.symmetry.inputs, shown)[0]
+                    told, size = self._step(shown, targets, size, draw, number, step)
+                    total, count = total + size * told, count + size
                     if self.averaged is not None:
                         self.averaged.update(self.subject, step)
                     tell(step)
-            figure = None if judge is None else self._judged(judge)
+            alike(self.processes, self.subject, buffers=True)
+            figure = None if judge is None else once(self.processes, lambda: self._judged(judge))
         before = [epoch.figure for epoch in self.log if epoch.figure is not None]
         if figure is None:
             self.best = number
         elif not before or figure > max(before):
             self.best, self.kept = number, self._weights()
         self.samples = count
-        seconds = time.perf_counter() - start
+        seconds = self.processes.shared(time.perf_counter() - start)
         self.log.append(Epoch(number, total / max(count, 1), self.rate, seconds, figure))
 
-    def _step(self, inputs: Any, targets: Any, draw: torch.Generator, number: int) -> float:
-        precision = self.settings.precision
-        with nullcontext() if precision is None else torch.autocast(self.device.type, precision):
-            value = self.loss(self.symmetrized, inputs, targets, **draws(self.loss, draw))
-        told = self._told(value, number)
+    def _step(
+        self, inputs: Any, targets: Any, size: int, draw: torch.Generator, number: int, step: int
+    ) -> tuple[float, int]:
+        """One step of the optimizer: the mean loss of the batch, and its samples."""
+
+        def work() -> tuple[Tensor, float]:
+            precision = self.settings.precision
+            cast = nullcontext() if precision is None else torch.autocast(self.device.type, precision)
+            with own_draws(self.processes, self.seed, step, lent, self.device) as own, cast:
+                value = self.loss(self.symmetrized, inputs, targets, **draws(self.loss, own or draw))
+            return value, self._told(value, number)
+
+        value, told, count = together(self.processes, size, work)
         self.optimizer.zero_grad()
-        torch.autograd.backward(self.scaler.scale(value))
+        if value is None:
+            # This process has no sample of the batch; its scaler begins with the others'.
+            self.scaler.scale(torch.zeros((), device=self.device))
+        else:
+            torch.autograd.backward(self.scaler.scale(value))
+        add_up(self.processes, list(self.parameters.values()))
         self.scaler.unscale_(self.optimizer)
         length = nn.utils.clip_grad_norm_(self.parameters.values(), self.settings.clip)
         if not self.scaler.is_enabled() and not bool(length.isfinite()):
@@ -132,7 +164,7 @@ class Run:
         # A step that overflowed in float16 was left out, and must not count.
         if self.scaler.get_scale() >= scale:
             self.schedule.step()
-        return told
+        return told, count
 
     def _told(self, value: Any, number: int) -> float:
         if not isinstance(value, Tensor) or value.numel() != 1 or not value.requires_grad:
@@ -192,7 +224,7 @@ class Run:
             "best": self.best,
             "kept": self.kept,
         }
-        save(Path(path), state)
+        once(self.processes, lambda: save(Path(path), state))
 
     def resume(self, path: str | os.PathLike[str]) -> None:
         """Go on from a checkpoint; where there is none, write the first, so that even the first epoch can be repeated.
@@ -200,7 +232,7 @@ class Run:
         Raises:
             SymmetryError: it is of another run, or none at all; a place that cannot be written to.
         """
-        state = load(path, self._about)
+        state = once(self.processes, lambda: load(path, self._about))
         if state is None:
             self.save(path)
             return
@@ -231,6 +263,7 @@ class Run:
         final = self.kept if self.kept is not None else (self.averaged.weights if self.averaged is not None else None)
         if final is not None:
             self.subject.load_state_dict(final)
+        alike(self.processes, self.subject)
         self.optimizer.zero_grad()
         self.symmetrized.eval()
         numbers = sum(parameter.numel() for parameter in self.parameters.values())

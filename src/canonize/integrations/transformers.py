@@ -17,7 +17,10 @@ from canonize.actions.base import fit, floating, matrix_of
 from canonize.actions.grid import downward, lossless_on
 from canonize.adapt.modes import in_eval
 from canonize.errors import refuse
+from canonize.integrations._pretrained import as_pretrained
 from canonize.symmetry import Keywords, Symmetry
+
+__all__ = ["Pixels", "RelativeBoxes", "Tokens", "as_pretrained", "image_symmetry"]
 
 
 def image_symmetry(model: PreTrainedModel, group: Any, /, **example: Any) -> Symmetry:

@@ -55,6 +55,8 @@ class GroupCNN(nn.Module):
     turns: Tensor
     table: Tensor
 
+    by_place = True  # the image, whatever a claim names it
+
     def __init__(
         self,
         group: Any,
@@ -104,7 +106,7 @@ class GroupCNN(nn.Module):
             turned = torch.einsum("gqp,oigkp->ogikq", self.turns, psi[:, :, self.table])
             y = self._convolve(halved(y, down_to=8), turned.flatten(2, 3))
             y = self._activate(y, level)
-        mean = y.mean((-2, -1)).reshape(len(y), len(self.head), len(self.table))
+        mean = y.mean((-2, -1)).reshape(y.shape[0], len(self.head), len(self.table))
         return (mean * self.head[:, None]).sum(1)
 
     def _inside(self, x: Tensor) -> Tensor:
@@ -115,7 +117,7 @@ class GroupCNN(nn.Module):
         return F.conv2d(x, filters, padding=self.kernel // 2)
 
     def _activate(self, y: Tensor, level: int) -> Tensor:
-        normed = self.norms[level](y.reshape(len(y), len(self.head), len(self.table), *y.shape[2:]))
+        normed = self.norms[level](y.reshape(y.shape[0], len(self.head), len(self.table), *y.shape[2:]))
         # Masked again at each layer: what stands outside must not depend on the straight edges of the grid.
         return self._inside(F.silu(normed).flatten(1, 2))
 

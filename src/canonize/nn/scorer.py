@@ -44,6 +44,8 @@ class Scorer(nn.Module):
     Source: residual blocks, He et al., arXiv 1512.03385; the use as an energy, Kaba et al., arXiv 2211.06489.
     """
 
+    by_place = True  # the image, whatever a claim names it
+
     def __init__(
         self,
         channels: int,
@@ -107,8 +109,11 @@ class SampleNorm(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch channels *rest"]) -> Float[Tensor, "batch channels *rest"]:
         """Values (batch, channels, ...)."""
-        shape = (-1, *(1,) * (x.ndim - 2))
-        return F.layer_norm(x, x.shape[1:]) * self.scale.reshape(shape) + self.shift.reshape(shape)
+        # Autocast would leave this in half precision on a CPU, where energies of nearby poses are alike.
+        if torch.is_autocast_enabled(x.device.type):
+            x = x.to(torch.promote_types(x.dtype, torch.float32))
+        # One group is the whole sample; in one operation it takes a third of the time of three.
+        return torch.group_norm(x, 1, self.scale.to(x.dtype), self.shift.to(x.dtype))
 
 
 def drawn(*shape: int, fan: float, generator: torch.Generator | None) -> nn.Parameter:

@@ -57,6 +57,8 @@ class Steerable(nn.Module):
     Source: harmonic networks, Worrall et al., arXiv 1612.04642.
     """
 
+    by_place = True  # the image, whatever a claim names it
+
     def __init__(
         self,
         channels: int,
@@ -143,7 +145,7 @@ class _Harmonic(nn.Module):
         _, new, _, after, _, _ = self.weight.shape
         filters = self.filters()
         maps = F.conv2d(y.flatten(1, 3).to(filters.dtype), filters, padding=self.kernel // 2)
-        return maps.reshape(len(y), 2, after, new, *y.shape[-2:])
+        return maps.reshape(y.shape[0], 2, after, new, *y.shape[-2:])
 
     def filters(self) -> Float[Tensor, "out_maps in_maps kernel kernel"]:
         """The filters as real ones, on real and imaginary parts side by side."""
