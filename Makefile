@@ -4,7 +4,7 @@ BIN := .venv/bin
 # One thread a process: the kernels here are small, and the tests already run on every core.
 WORKERS ?= 2
 
-.PHONY: demo test check lock clean
+.PHONY: demo test bench check supply docs release lock clean
 
 demo: .venv/.demo
 	$(BIN)/canonize demo
@@ -12,10 +12,28 @@ demo: .venv/.demo
 test: .venv/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
+# All areas: make bench AREAS="images clouds sets graphs exactness accuracy training". Data: CANONIZE_DATA=FOLDER.
+bench: .venv/.dev
+	$(BIN)/python benchmarks/bench.py $(AREAS) $(if $(OUT),--out $(OUT)) $(if $(FRESH),--fresh)
+
 check: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python .ci/supply.py
+
+# Licences and versions of all that is locked, and build/sbom.json; no network.
+supply: .venv/.dev
+	$(BIN)/python .ci/supply.py
+
+# Builds, checks, installs in an empty environment, runs the demonstration there: make release DRAFT=--draft before the date is set.
+release: .venv/.dev
+	$(BIN)/python .ci/release.py $(DRAFT)
+
+# The site in site/, from the pages and docstrings alone; nothing is fetched.
+docs: .venv/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo 'Open site/index.html'
 
 .venv/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -42,4 +60,4 @@ lock:
 		--custom-compile-command "make lock" --extra dev pyproject.toml --output-file requirements-dev.lock
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis canonize-report
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis canonize-report site build

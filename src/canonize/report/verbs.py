@@ -19,8 +19,9 @@ SCHEMA_VERSION = 1
 
 SUFFIXES = (".html", ".json", ".txt")
 
-# Characters that could end a string early where the JSON is pasted into HTML or JavaScript, or that UTF-8 cannot hold.
-_RISKY = re.compile("[<>&\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# Characters that could end a string early where the JSON is pasted into HTML or JavaScript, that turn a line around in an
+# editor, or that UTF-8 cannot hold.
+_RISKY = re.compile("[<>&\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def to_text(audits: Audit | Iterable[Audit], *, width: int = 100, color: bool = False, elements: bool = True) -> str:

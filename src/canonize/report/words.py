@@ -11,14 +11,20 @@ MARKS = {"pass": "✓", "fail": "✗", "undecided": "?"}
 """Each verdict's mark, so that colour is never its only sign."""
 
 _SPACES = re.compile("[ \t\n\v\f\r\x1c-\x1f\x85\u2028\u2029]+")
+_BREAKS = re.compile("[\v\f\r\x1c-\x1f\x85\u2028\u2029]")
 # Control characters, lone surrogates and non-characters break XML and terminals; bidirectional overrides let a name
 # rewrite the line that it stands in.
 _UNSEEN = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
 
 
+def seen(text: str) -> str:
+    """The text with a mark in the place of each character that cannot be shown; tabs and the one kind of line break stay."""
+    return _UNSEEN.sub("\ufffd", _BREAKS.sub(" ", text))
+
+
 def clean(text: object, limit: int | None = None) -> str:
     """The text on one line without characters that cannot be shown, at most `limit` characters long."""
-    words = _SPACES.sub(" ", _UNSEEN.sub("\ufffd", str(text))).strip()
+    words = _SPACES.sub(" ", seen(str(text))).strip()
     return words if limit is None or len(words) <= limit else words[: limit - 1] + "…"
 
 
