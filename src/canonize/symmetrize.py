@@ -18,6 +18,7 @@ from canonize._tree import (
     unnamed,
     walk,
 )
+from canonize._values import unseen
 from canonize.actions import Each, Numbering
 from canonize.actions.rows import Layout, index_of, layout, rows_of
 from canonize.actions.trees import at, batch_first, batch_of, move, repeat, separable, take
@@ -139,7 +140,7 @@ class Symmetrized(nn.Module):
             return poses
 
     def _outputs(self, value: Any, poses: Poses, arrays: bool) -> Any:
-        if poses.count > 1 and any(isinstance(action, Each) for action in spec_leaves(self.symmetry.outputs)):
+        if any(isinstance(action, Each) for action in spec_leaves(self.symmetry.outputs)) and poses.count > 1:
             raise _several(self.symmetry.outputs, poses.count)
         if _has_idle(poses) and separable(self.symmetry.inputs, value):
             return self._in_use(value, poses, arrays)
@@ -175,19 +176,21 @@ class Symmetrized(nn.Module):
         pose, sample = (weights != 0).nonzero().unbind(1)
         elements = at(poses.elements, (order[pose, sample], sample))
         total: Any = None
-        for start in range(0, len(pose), self.chunk * batch):
-            part = slice(start, start + self.chunk * batch)
+        size = self.chunk * batch
+        # A program that is made once for all inputs cannot repeat a call as often as these need: all share one.
+        parts = [slice(None)] if unseen() else [slice(start, start + size) for start in range(0, pose.shape[0], size)]
+        for part in parts:
             whose = sample[part]
             copies = take(spec, value, whose, index=index)
             fixed = _stabilizer(poses, order[pose[part], whose] * batch + whose)
-            output, rows = self._turned(copies, at(elements, part), len(whose), fixed, arrays)
+            output, rows = self._turned(copies, at(elements, part), whose.shape[0], fixed, arrays)
             entire = copies is value
 
             def add(summand: Tensor, owners: Tensor | None, whose: Tensor = whose, entire: bool = entire) -> Tensor:
                 place, count = whose, batch
                 if owners is not None:
                     # The whole batch keeps the order of its rows.
-                    count = len(owners)
+                    count = owners.shape[0]
                     place = torch.arange(count, device=owners.device) if entire else rows_of(owners, whose)[0]
                 return summand.new_zeros(count, *summand.shape[1:]).index_add(0, place, summand)
 
@@ -267,7 +270,9 @@ def _has_idle(poses: Poses) -> bool:
     """
     weights = poses.weights
     wanted = weights.device.type != "cpu" or weights.requires_grad
-    if torch.compiler.is_compiling() or (wanted and not poses.sparse) or len(weights) == 1:
+    if unseen():
+        return poses.sparse
+    if (wanted and not poses.sparse) or weights.shape[0] == 1:
         return False
     return bool((weights == 0).any())
 
@@ -300,7 +305,7 @@ def _several(outputs: Any, count: int) -> SymmetryError:
 
 def _check_weights(weights: Tensor) -> None:
     """Refuse weights that are no shares; on a GPU, where looking at values stalls it, `check_frame` is there to do so."""
-    if torch.compiler.is_compiling() or weights.device.type != "cpu":
+    if unseen() or weights.device.type != "cpu":
         return
     sums = weights.detach().double().sum(0)
     good = (weights.detach() >= 0).all(0) & ((sums - 1).abs() < 1e-3)

@@ -10,6 +10,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from canonize._tree import brief
+from canonize._values import unseen
 from canonize.actions.base import fit, floating, matrix_of
 from canonize.actions.grid import downward, lossless_on, refuse_swapped
 from canonize.actions.linear import along_axes
@@ -81,7 +82,7 @@ class Boxes:
     def _check_size(self, matrix: Tensor) -> None:
         if self.size is not None:
             refuse_swapped(self, matrix, self.size)
-        elif not torch.compiler.is_compiling() and not bool(is_signed_permutation(matrix).all()):
+        elif not unseen() and not bool(is_signed_permutation(matrix).all()):
             raise refuse(
                 f"{self!r}: the size of the image is needed here",
                 got="an element that is no quarter turn or flip",

@@ -7,6 +7,7 @@ depth. A quarter turn of C(4) is then `torch.rot90(x, 1, (-2, -1))`. The content
 from __future__ import annotations
 
 import itertools
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from canonize._values import unseen
 from canonize.actions.base import fit, floating
 from canonize.errors import refuse
 from canonize.linalg import inverse_small, is_signed_permutation, matmul
@@ -47,7 +49,7 @@ def refuse_swapped(action: Any, matrix: Tensor, sizes: tuple[int, ...]) -> None:
     Raises:
         SymmetryError: it names the sizes and the way out.
     """
-    if len(set(sizes)) == 1 or torch.compiler.is_compiling():
+    if unseen() or len(set(sizes)) == 1:
         return
     if bool((is_signed_permutation(matrix) & _swaps_unequal(matrix, sizes)).any()):
         names = " x ".join(map(str, sizes))
@@ -83,8 +85,8 @@ def move_grid(
     sizes = tuple(x.shape[-d:])
     refuse_swapped(action, matrix, sizes)
     lead = x.shape[: len(batch)]
-    flat = x.reshape(lead.numel(), x.shape[len(batch) : -d].numel(), *sizes)
-    turns = matrix.expand(*lead, d, d).reshape(lead.numel(), d, d)
+    flat = x.reshape(math.prod(lead), math.prod(x.shape[len(batch) : -d]), *sizes)
+    turns = matrix.expand(*lead, d, d).reshape(math.prod(lead), d, d)
     return _move(action, turns, flat, interpolation, padding, fill).reshape(x.shape)
 
 
@@ -93,8 +95,8 @@ def _move(action: Any, turns: Tensor, flat: Tensor, interpolation: str, padding:
         return flat.clone()
     sizes = tuple(flat.shape[2:])
     exact = lossless_on(turns, sizes)
-    if torch.compiler.is_compiling():
-        # A compiled graph cannot branch on values: do both and choose.
+    if unseen():
+        # Do both and choose.
         lossless, rest = split(turns, sizes)
         moved = _gather(flat, _permuted(torch.where(exact[:, None, None], turns, lossless), sizes))
         resampled = _resample(action, rest, moved, interpolation, padding, fill)
@@ -192,7 +194,7 @@ def _resample(action: Any, turns: Tensor, flat: Tensor, interpolation: str, padd
     floating(action, flat)
     dtype = flat.dtype if flat.dtype == torch.float64 else torch.float32
     theta = _theta(turns.to(torch.float64), sizes).to(dtype)
-    grid = F.affine_grid(theta, [len(flat), 1, *sizes], align_corners=False)
+    grid = F.affine_grid(theta, [flat.shape[0], 1, *sizes], align_corners=False)
     moved = F.grid_sample(flat.to(dtype), grid, mode=interpolation, padding_mode=padding, align_corners=False)
     return moved.to(flat.dtype)
 
@@ -200,7 +202,7 @@ def _resample(action: Any, turns: Tensor, flat: Tensor, interpolation: str, padd
 def _nearest(turns: Tensor, flat: Tensor, padding: str, fill: float) -> Tensor:
     """The nearest cell, by index, so that labels of any dtype are moved and never computed with."""
     sizes = tuple(flat.shape[2:])
-    grid = F.affine_grid(_theta(turns.to(torch.float64), sizes), [len(flat), 1, *sizes], align_corners=False)
+    grid = F.affine_grid(_theta(turns.to(torch.float64), sizes), [flat.shape[0], 1, *sizes], align_corners=False)
     index = torch.zeros(grid.shape[:-1], dtype=torch.int64, device=flat.device)
     inside = torch.ones_like(index, dtype=torch.bool)
     for axis, size in enumerate(sizes):

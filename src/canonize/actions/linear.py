@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -151,6 +152,6 @@ def along_axes(action: Any, matrix: Array, x: Array, *, rank: int, last: int = -
     matrix = matrix.to(x.dtype)
     for axis in axes:
         rows = x.movedim(axis, -1)
-        lead, middle = rows.shape[: len(batch)], rows.shape[len(batch) : -1].numel()
+        lead, middle = rows.shape[: len(batch)], math.prod(rows.shape[len(batch) : -1])
         x = matmul(rows.reshape(*lead, middle, n), matrix.mT).reshape(rows.shape).movedim(-1, axis)
     return x

@@ -10,6 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from canonize._tree import map_tensors, matched
+from canonize._values import unseen
 from canonize.actions.base import permutation_of
 from canonize.actions.fields import Chain, Edges, Factor, Rows
 from canonize.actions.graphs import Nodes, Pairs
@@ -54,13 +55,13 @@ def ask_rows(ask: Callable[..., Tensor], action: Any, g: Any, x: Tensor, owners:
     if isinstance(action, Factor):
         return ask_rows(ask, action.action, action.part(g), x, owners)
     if isinstance(action, Chain):
-        told = torch.ones(len(x), dtype=torch.bool, device=x.device)
+        told = torch.ones(x.shape[0], dtype=torch.bool, device=x.device)
         for one in action.actions:
             told = told & ask_rows(ask, one, g, x, owners)
         return told
     if isinstance(action, Nodes | Scalar):
-        return torch.ones(len(x), dtype=torch.bool, device=x.device)
-    return ask(action, map_tensors(lambda t: t[owners], g), x).expand(len(x))
+        return torch.ones(x.shape[0], dtype=torch.bool, device=x.device)
+    return ask(action, map_tensors(lambda t: t[owners], g), x).expand(x.shape[0])
 
 
 def renumbered(action: Edges, g: Any, edges: Tensor, where: Layout | Tensor | None) -> Tensor:
@@ -95,14 +96,19 @@ def places(action: Any, g: Any, owners: Int[Tensor, " rows"]) -> Int[Tensor, " r
         SymmetryError: no permutations, or shorter ones than a sample has rows.
     """
     g = permutation_of(action, g)
-    counts = torch.bincount(owners, minlength=len(g))
-    starts = counts.cumsum(0) - counts
     ranks, by_sample = ranked(owners)
-    longest = int(counts.max()) if len(counts) else 0
-    if g.ndim != 2 or len(counts) > len(g) or longest > g.shape[1]:
+    if unseen():
+        counts = torch.zeros(g.shape[0], dtype=torch.int64, device=g.device).index_add(
+            0, owners, torch.ones_like(owners)
+        )
+        return by_sample[(counts.cumsum(0) - counts)[owners] + g[owners, ranks]]
+    counts = torch.bincount(owners, minlength=g.shape[0])
+    starts = counts.cumsum(0) - counts
+    longest = int(counts.max()) if counts.shape[0] else 0
+    if g.ndim != 2 or counts.shape[0] > g.shape[0] or longest > g.shape[1]:
         raise refuse(
             f"Rows({action!r}): the permutations do not fit the samples",
-            got=f"permutations {tuple(g.shape)}, {len(counts)} samples of up to {longest} rows",
+            got=f"permutations {tuple(g.shape)}, {counts.shape[0]} samples of up to {longest} rows",
             expected=f"(samples, n) with n of at least {longest}",
             fix="declare S() as the group, which permutes as many rows as each sample has",
         )
@@ -120,7 +126,13 @@ def places(action: Any, g: Any, owners: Int[Tensor, " rows"]) -> Int[Tensor, " r
 
 def ranked(owners: Int[Tensor, " rows"]) -> tuple[Int[Tensor, " rows"], Int[Tensor, " rows"]]:
     """The number of each row within its sample, from 0, and the rows sorted by sample, each sample's in their order."""
-    place = torch.arange(len(owners), device=owners.device)
+    place = torch.arange(owners.shape[0], device=owners.device)
+    if unseen():
+        by_sample = owners.argsort(stable=True)
+        ordered = owners[by_sample]
+        first = torch.cat([ordered.new_ones(1, dtype=torch.bool), ordered[1:] != ordered[:-1]])
+        start = torch.where(first, place, 0).cummax(0).values
+        return torch.zeros_like(place).scatter(0, by_sample, place - start), by_sample
     counts = torch.bincount(owners)
     starts = counts.cumsum(0) - counts
     if bool((owners[1:] >= owners[:-1]).all()):

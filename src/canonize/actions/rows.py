@@ -10,6 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from canonize._tree import describe, matched, spec_leaves
+from canonize._values import unseen
 from canonize.actions.fields import Edges, Index, Numbering, Offsets, Rows
 from canonize.errors import refuse
 
@@ -97,7 +98,7 @@ def check_told(spec: Any, index: Int[Tensor, " rows"]) -> None:
     Raises:
         SymmetryError: it names the first sample without rows.
     """
-    if any(isinstance(leaf, Index) and leaf.loose for leaf in spec_leaves(spec)) or not len(index):
+    if any(isinstance(leaf, Index) and leaf.loose for leaf in spec_leaves(spec)) or unseen() or not index.shape[0]:
         return
     before = torch.cat([index.new_full((1,), -1), index[:-1]])
     skips = index - before > 1
@@ -115,13 +116,13 @@ def check_told(spec: Any, index: Int[Tensor, " rows"]) -> None:
 
 def rows_of(index: Int[Tensor, " rows"], samples: Int[Tensor, " count"]) -> tuple[Tensor, Tensor]:
     """The rows of these samples, one sample after the other, and the place in `samples` that each of them belongs to."""
-    size = 1 + int(max(samples.max() if len(samples) else 0, index.max() if len(index) else 0))
+    size = 1 + int(max(samples.max() if samples.shape[0] else 0, index.max() if index.shape[0] else 0))
     counts = torch.bincount(index, minlength=size)
     lengths = counts[samples]
-    owner = torch.arange(len(samples), device=index.device).repeat_interleave(lengths)
+    owner = torch.arange(samples.shape[0], device=index.device).repeat_interleave(lengths)
     # The sorted index holds the rows of a sample side by side, from its first place on.
     shift = (counts.cumsum(0) - counts)[samples] - (lengths.cumsum(0) - lengths)
-    rows = torch.arange(len(owner), device=index.device) + shift[owner]
+    rows = torch.arange(owner.shape[0], device=index.device) + shift[owner]
     return (rows if _in_order(index) else index.argsort(stable=True)[rows]), owner
 
 
@@ -149,7 +150,7 @@ class Taken:
     """
 
     def __init__(self, where: Layout, samples: Tensor) -> None:
-        self.where, self.count = where, len(samples)
+        self.where, self.count = where, samples.shape[0]
         samples = samples.to(where.index.device)
         self.rows, self.index = rows_of(where.index, samples)
         self.edges = torch.zeros(0, dtype=torch.int64)
@@ -167,7 +168,7 @@ class Taken:
             return torch.cat([ends.new_zeros(1), ends])
         assert self.where.edges is not None
         # An edge keeps to the same two rows of its sample, counted from the first row of that sample.
-        index, place = self.where.index, torch.arange(len(self.where.index), device=ends.device)
+        index, place = self.where.index, torch.arange(self.where.index.shape[0], device=ends.device)
         if not _in_order(index):
             place = torch.empty_like(index).index_copy(0, index.argsort(stable=True), place)
         sizes = torch.bincount(index)
@@ -229,15 +230,18 @@ def _numbered(spec: Any, value: Any) -> tuple[Tensor | None, Tensor | None]:
                 expected="one device",
                 fix=f"move one of them, for example offsets.to({str(index.device)!r})",
             )
+        if unseen():
+            # How many rows there are is read off shapes, which are known, unlike values.
+            return (_counted(spec, value, offsets.long()) if index is None else index), offsets
         derived = _from(offsets.long())
         if index is not None:
-            _check_agree(index, derived, len(offsets) - 1)
+            _check_agree(index, derived, offsets.shape[0] - 1)
         index = derived
     return index, offsets
 
 
 def _check_order(index: Tensor, loose: bool) -> None:
-    if index.device.type == "meta" or not len(index):
+    if unseen() or index.device.type == "meta" or not index.shape[0]:
         return
     falls = index[1:] < index[:-1]
     wrong = index < 0
@@ -264,14 +268,14 @@ def _check_order(index: Tensor, loose: bool) -> None:
 
 def _from(offsets: Tensor) -> Tensor:
     """The sample of each row."""
-    samples = torch.arange(max(len(offsets) - 1, 0), device=offsets.device)
+    samples = torch.arange(max(offsets.shape[0] - 1, 0), device=offsets.device)
     if offsets.device.type == "meta":
         return samples
     lengths = offsets.diff()
-    if not len(offsets) or int(offsets[0]) != 0:
+    if not offsets.shape[0] or int(offsets[0]) != 0:
         raise refuse(
             "the offsets of the rows do not begin with 0",
-            got=f"{int(offsets[0])} for sample 0" if len(offsets) else "no entries",
+            got=f"{int(offsets[0])} for sample 0" if offsets.shape[0] else "no entries",
             expected="0, and then the end of each sample's rows",
             fix="torch.cat([counts.new_zeros(1), counts.cumsum(0)]), with the number of rows of each sample",
         )
@@ -286,12 +290,21 @@ def _from(offsets: Tensor) -> Tensor:
     return samples.repeat_interleave(lengths)
 
 
+def _counted(spec: Any, value: Any, offsets: Tensor) -> Tensor:
+    """The sample of each row, (rows,), from offsets and the number of rows of the first field that has them."""
+    for action, part, _ in matched(spec, value):
+        if isinstance(action, Rows) and not action.edges:
+            steps = offsets.new_zeros(part.shape[0] + 1).index_add(0, offsets[1:-1], torch.ones_like(offsets[1:-1]))
+            return steps.cumsum(0)[:-1]
+    return _from(offsets)
+
+
 def _check_agree(index: Tensor, derived: Tensor, samples: int) -> None:
     """Refuse an index that says something else than the offsets do."""
     if index.device.type == "meta" or torch.equal(index, derived):
         return
     told, meant = (
-        torch.bincount(one, minlength=max(samples, 1 + int(index.max()) if len(index) else 0))
+        torch.bincount(one, minlength=max(samples, 1 + int(index.max()) if index.shape[0] else 0))
         for one in (index, derived)
     )
     if torch.equal(told, meant):
@@ -321,16 +334,16 @@ def _check_edges(edges: Tensor, index: Tensor) -> None:
             expected="one device",
             fix=f"move one of them, for example edges.to({str(index.device)!r})",
         )
-    if edges.device.type == "meta" or not edges.shape[1]:
+    if unseen() or edges.device.type == "meta" or not edges.shape[1]:
         return
     low, high = edges.aminmax()
-    if int(low) < 0 or int(high) >= len(index):
-        nowhere = ((edges < 0) | (edges >= len(index))).any(0)
+    if int(low) < 0 or int(high) >= index.shape[0]:
+        nowhere = ((edges < 0) | (edges >= index.shape[0])).any(0)
         edge = int(nowhere.int().argmax())
         raise refuse(
             f"edge {edge} points to a row that does not exist",
             got=f"rows {edges[:, edge].tolist()}",
-            expected=f"rows 0 to {len(index) - 1}" if len(index) else "no edges, since there are no rows",
+            expected=f"rows 0 to {index.shape[0] - 1}" if index.shape[0] else "no edges, since there are no rows",
             fix="count rows through the whole batch: the edges of a sample begin at its first row",
         )
     first, second = index.take(edges.long()).unbind(0)

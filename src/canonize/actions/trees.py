@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from canonize._tree import describe, map_tensors, matched, rebuild, tensors, to_tensors, unnamed, walk
+from canonize._values import unseen
 from canonize.actions.base import lossless
 from canonize.actions.each import Each
 from canonize.actions.fields import Edges, Numbering, Rows
@@ -126,12 +127,13 @@ def batch_of(spec: Any, value: Any) -> tuple[int, torch.dtype, torch.device]:
             elif not isinstance(action, Numbering):
                 sizes[name] = part.shape[0]
     if where is not None and where.offsets is not None:
-        sizes["the offsets"] = len(where.offsets) - 1
+        sizes["the offsets"] = where.offsets.shape[0] - 1
     index = None if where is None else where.index
     if index is not None and not sizes and len(set(devices.values())) < 2:
         check_told(spec, index)
-        sizes["the index"] = int(index.max()) + 1 if len(index) else 0
-    if len(set(sizes.values())) > 1 or len(set(devices.values())) > 1:
+        sizes["the index"] = int(index.max()) + 1 if index.shape[0] else 0
+    counts = list(sizes.values())
+    if any(count != counts[0] for count in counts) or len(set(devices.values())) > 1:
         raise refuse(
             "the parts of the input disagree",
             got=", ".join(
@@ -149,7 +151,7 @@ def batch_of(spec: Any, value: Any) -> tuple[int, torch.dtype, torch.device]:
             fix="declare how the input moves, for example Image() or Fields(pos=Point())",
         )
     size = next(iter(sizes.values()))
-    if index is not None and len(index) and int(index.max()) >= size:
+    if index is not None and not unseen() and index.shape[0] and int(index.max()) >= size:
         raise refuse(
             "the index of the rows names a sample that does not exist",
             got=f"sample {int(index.max())} of {size}, for row {int(index.argmax())}",
@@ -188,11 +190,11 @@ def _check_rows(action: Rows, part: Tensor, name: str, where: Layout | None) -> 
             fix="Fields(pos=Rows(Point()), batch=Index()"
             + (", edge_index=Edges(), edge_attr=Rows(Scalar(), edges=True))" if action.edges else ")"),
         )
-    if len(owners) != len(part):
+    if owners.shape[0] != part.shape[0]:
         what = "edges" if action.edges else "rows"
         raise refuse(
             f"{name} and the {'edges' if action.edges else 'index of its rows'} differ in length",
-            got=f"{len(part)} {what}, {len(owners)} entries in the {'field of edges' if action.edges else 'index'}",
+            got=f"{len(part)} {what}, {owners.shape[0]} entries in the {'field of edges' if action.edges else 'index'}",
             expected=f"one entry for each {what[:-1]}",
             fix="check how the batch was built",
         )
@@ -217,7 +219,7 @@ def repeat(
     _refuse_unnamed(spec, value, f"several poses cannot share a call; {way_out}")
     if index is None:
         index = row_index(spec, value)
-    rows = 0 if index is None else len(index.index if isinstance(index, Layout) else index)
+    rows = 0 if index is None else (index.index if isinstance(index, Layout) else index).shape[0]
 
     def leaf(action: Any, part: Any, *, path: str) -> Any:
         if isinstance(action, Numbering):
@@ -264,7 +266,11 @@ def take(spec: Any, value: Any, samples: Tensor, *, index: Layout | Tensor | Non
 
     So do edges: each joins the same two rows of its sample as before.
     """
-    if len(samples) == batch_of(spec, value)[0] and torch.equal(samples.cpu(), torch.arange(len(samples))):
+    if (
+        not unseen()
+        and samples.shape[0] == batch_of(spec, value)[0]
+        and torch.equal(samples.cpu(), torch.arange(samples.shape[0]))
+    ):
         return value
     _refuse_unnamed(spec, value, "or take all samples in one batch")
     where = index if isinstance(index, Layout) else layout(spec, value)
@@ -303,7 +309,7 @@ def batch_first(action: Any, part: Any, path: str, index: Layout | Tensor | None
             "None leaves a value alone",
         )
     owners = index_of(action, index)
-    wanted = count if owners is None else len(owners)
+    wanted = count if owners is None else owners.shape[0]
     if part.ndim == 0 or part.shape[0] != wanted:
         raise refuse(
             f"an output{path and ' at ' + path} does not have the batch first",
@@ -323,11 +329,11 @@ def at(g: Any, position: Any) -> Any:
 def _owners(index: Layout | Tensor | None, rows: Any, action: Rows) -> Tensor:
     """The sample of each row (edge) of a value."""
     owners = index_of(action, index)
-    if owners is None or not isinstance(rows, Tensor) or rows.ndim == 0 or len(rows) != len(owners):
+    if owners is None or not isinstance(rows, Tensor) or rows.ndim == 0 or rows.shape[0] != owners.shape[0]:
         what = "edges" if action.edges else "index"
         raise refuse(
             f"{action!r} needs one entry of the {what} for each {'edge' if action.edges else 'row'}",
-            got=f"{describe(rows)}, {what} {'missing' if owners is None else f'of {len(owners)}'}",
+            got=f"{describe(rows)}, {what} {'missing' if owners is None else f'of {owners.shape[0]}'}",
             expected=f"a tensor (rows, ...) and an input declared as {what.capitalize()}()",
             fix="Fields(pos=Rows(Point()), batch=Index()) in the inputs; outputs use the same index",
         )

@@ -9,8 +9,10 @@ from typing import final
 import torch
 from torch import Tensor
 
+from canonize._values import unseen
 from canonize.errors import refuse
 from canonize.linalg import direction, dot, fading_shares, left_over
+from canonize.linalg.segments import most_of, segment_counts, segment_owners
 
 FLOOR = 1e-12
 """A length, in units of the size of the cloud, below which a vector has no direction."""
@@ -56,19 +58,20 @@ def chains(x: Tensor, owner: Tensor, base: Tensor, floor: Tensor, *, levels: int
     Returns:
         None for samples without points.
     """
-    batch = len(floor)
+    batch = floor.shape[0]
     counted = base > -torch.inf
-    counts = torch.bincount(owner[counted], minlength=batch)
+    counts = segment_counts(owner[counted], batch)
     rows = counted.nonzero()[:, 0]
     starts = counts.cumsum(0) - counts
     sample = (counts > 0).nonzero()[:, 0]
-    shares, units = x.new_ones(len(sample)), list[Tensor]()
-    squares = x.new_zeros(0, len(sample))
+    shares = x.new_ones(sample.shape[0])
+    units: list[Tensor] = []
+    squares = x.new_zeros(0, sample.shape[0])
     for _ in range(levels):
         parent, row = _candidates(x, base, floor, counts, starts, rows, sample, units, width)
         point = x[row]
         square = left_over(point, [unit[parent] for unit in units]).square().sum(-1)
-        share = _grouped(0.5 * (square + FLOOR**2).log() + base[row], parent, len(sample), width)
+        share = _grouped(0.5 * (square + FLOOR**2).log() + base[row], parent, sample.shape[0], width)
         kept = (share > 0).nonzero()[:, 0]
         parent = parent[kept]
         _check_count(sample[parent], batch)
@@ -96,16 +99,16 @@ def _candidates(
     for part in blocks(counts[sample]):
         whose = sample[part]
         many = counts[whose]
-        who = torch.arange(len(whose), device=x.device).repeat_interleave(many)
-        place = torch.arange(len(who), device=x.device) - (many.cumsum(0) - many)[who]
+        who = segment_owners(many)
+        place = torch.arange(who.shape[0], device=x.device) - (many.cumsum(0) - many)[who]
         row = rows[starts[whose][who] + place]
         rest = left_over(x[row], [unit[part][who] for unit in units])
         square = dot(rest, rest)
         score = 0.5 * (square + FLOOR**2).log() + base[row]
-        best = score.new_full((len(whose),), -torch.inf).scatter_reduce(0, who, score, "amax")
-        longest = square.new_zeros(len(whose)).scatter_reduce(0, who, square, "amax").sqrt()
+        best = score.new_full((whose.shape[0],), -torch.inf).scatter_reduce(0, who, score, "amax")
+        longest = square.new_zeros(whose.shape[0]).scatter_reduce(0, who, square, "amax").sqrt()
         picked = torch.where(longest[who] < floor[whose][who], place == 0, score >= best[who] - width)
-        found.append((part.start + who[picked], row[picked]))
+        found.append(((part.start or 0) + who[picked], row[picked]))
     if not found:
         return sample.new_zeros(0), sample.new_zeros(0)
     parents, chosen = zip(*found, strict=True)
@@ -114,10 +117,13 @@ def _candidates(
 
 def _grouped(score: Tensor, group: Tensor, count: int, width: float) -> Tensor:
     """The fading shares of scores within each group, by way of a table (k, count); `group` is sorted, none is empty."""
-    if not len(score):
+    if not unseen() and not score.shape[0]:
         return score
-    sizes = torch.bincount(group, minlength=count)
-    place = torch.arange(len(group), device=group.device) - (sizes.cumsum(0) - sizes)[group]
+    sizes = segment_counts(group, count)
+    place = torch.arange(group.shape[0], device=group.device) - (sizes.cumsum(0) - sizes)[group]
+    if unseen():
+        table = score.new_full((most_of(sizes), count), -torch.inf).index_put((place, group), score)
+        return fading_shares(table, width)[place, group]
     slot = place * count + group
     size = int(sizes.max()) * count
     table = torch.full((size,), -torch.inf, dtype=score.dtype, device=score.device).index_copy(0, slot, score)
@@ -125,6 +131,8 @@ def _grouped(score: Tensor, group: Tensor, count: int, width: float) -> Tensor:
 
 
 def _check_count(sample: Tensor, batch: int) -> None:
+    if unseen():
+        return
     most, worst = torch.bincount(sample, minlength=max(batch, 1)).max(0)
     if int(most) > _MOST:
         raise refuse(
@@ -138,10 +146,13 @@ def _check_count(sample: Tensor, batch: int) -> None:
 
 def blocks(counts: Tensor) -> Iterator[slice]:
     """Slices of chains with so many points each, that make at most a block of pairs each or hold one chain."""
+    if unseen():
+        yield slice(None)
+        return
     ends = counts.cumsum(0)
     most = _BLOCK if counts.device.type == "cpu" else _WIDE_BLOCK
     start = 0
-    while start < len(counts):
+    while start < counts.shape[0]:
         before = int(ends[start - 1]) if start else 0
         stop = max(start + 1, int(torch.searchsorted(ends, before + most, right=True)))
         yield slice(start, stop)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, final, runtime_checkable
 
@@ -104,6 +105,21 @@ class Frame(Protocol):
         ...
 
 
+@contextmanager
+def island(inputs: Any) -> Iterator[None]:
+    """No autocast inside: poses do not depend on the precision in which the model runs.
+
+    Inputs of half precision are left to autocast, which is what brings them and a network's parameters together.
+    """
+    kinds = {part.device.type for part in tensors(inputs)}
+    half = any(part.dtype in (torch.bfloat16, torch.float16) for part in tensors(inputs))
+    with ExitStack() as stack:
+        for kind in kinds:
+            if torch.is_autocast_enabled(kind) and not half:
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
 def draws(frame: Any, generator: torch.Generator | None) -> dict[str, torch.Generator]:
     """The keyword with which to hand `generator` to a frame: none where there is none, or where the frame takes none."""
     if generator is None:
@@ -189,12 +205,40 @@ class Coset:
         turned = torch.stack(
             [action(at(self.elements, (position, owner)), part) for position in range(self.active.shape[0])]
         )
-        active = self.active[:, owner].reshape(len(turned), len(rows), *(1,) * (part.ndim - 1))
-        if (part.is_floating_point() or part.is_complex()) and not is_labels(action):
-            mean = torch.where(active, turned, 0).sum(0) / active.sum(0)
-        else:
-            mean = _vote(turned, active)
+        mean = _mean(action, turned, self.active[:, owner])
         return output.index_copy(0, rows, mean.to(output.dtype))
+
+
+@final
+@dataclass(frozen=True)
+class Fixers:
+    """A stabilizer given by candidates for its elements, the same number for each sample: for where no value is looked at.
+
+    Attributes:
+        elements: (s, batch, *element).
+        active: (s, batch), bool: which of them fix the canonical input; at least one a sample.
+    """
+
+    elements: Any
+    active: Tensor
+
+    def __call__(self, action: Any, output: Tensor, where: Layout | None) -> Tensor:
+        """The mean of s · output over the stabilizer; for labels, the commonest one (the smallest of several)."""
+        index = index_of(action, where)
+        action = action.action if isinstance(action, Rows) else action
+        if isinstance(action, Scalar):
+            return output
+        owner = torch.arange(self.active.shape[1], device=self.active.device) if index is None else index
+        turned = torch.stack([action(at(self.elements, (s, owner)), output) for s in range(self.active.shape[0])])
+        return _mean(action, turned, self.active[:, owner]).to(output.dtype)
+
+
+def _mean(action: Any, turned: Tensor, active: Tensor) -> Tensor:
+    """The mean along the first axis of the active entries (s, rows), or the commonest of them for labels."""
+    active = active.reshape(active.shape + (1,) * (turned.ndim - 2))
+    if (turned.is_floating_point() or turned.is_complex()) and not is_labels(action):
+        return torch.where(active, turned, 0).sum(0) / active.sum(0)
+    return _vote(turned, active)
 
 
 def _vote(labels: Tensor, active: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from canonize._values import unseen
 from canonize.actions.trees import take
 from canonize.errors import refuse
 from canonize.frames.base import Poses
@@ -93,11 +94,14 @@ class Best(Chooser):
         energies = self._gated(torch.empty_like(scored).scatter(0, order, scored))
         near = nearly(energies)
         best, tied = settle(near, content)
-        many = (tied.sum(0) > 1).nonzero()[:, 0]
-        if len(many) and self.resolution is not None:
+        if unseen():
+            many = sample if self.resolution is not None else sample[:0]
+        else:
+            many = (tied.sum(0) > 1).nonzero()[:, 0]
+        if many.shape[0] and self.resolution is not None:
             # Shrunk copies may agree where the full ones differ: decide again among them, on the full copies.
-            full = orbit(symmetry, take(symmetry.inputs, inputs, many), back, len(many))
-            again = keys(symmetry.inputs, full, (k, len(many)))
+            full = orbit(symmetry, take(symmetry.inputs, inputs, many), back, many.shape[0])
+            again = keys(symmetry.inputs, full, (k, many.shape[0]))
             among = tied[:, many]
             if self.gate:
                 # An input that the gate leaves alone stays as it is.

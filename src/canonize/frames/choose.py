@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from canonize._tree import describe
+from canonize._tree import describe, map_tensors
+from canonize._values import unseen
 from canonize.actions.trees import at
 from canonize.errors import refuse
-from canonize.frames.base import Coset, Poses
+from canonize.frames.base import Coset, Fixers, Poses
 
 NEAR = 64 * torch.finfo(torch.float32).eps
 """Energies that agree to this share of the largest are taken to differ by rounding."""
@@ -57,7 +58,10 @@ def fading(elements: Any, energies: Tensor, width: float, *, spent: int) -> Pose
 
 
 def _few(elements: Any, energies: Tensor, weights: Tensor, near: Tensor, spent: int) -> Poses:
-    count = int((weights > 0).sum(0).max()) if weights.shape[1] else 1
+    if unseen():
+        count = weights.shape[0]
+    else:
+        count = int((weights > 0).sum(0).max()) if weights.shape[1] else 1
     weights, order = weights.sort(dim=0, descending=True, stable=True)
     weights, order = weights[:count], order[:count]
     return Poses(at(elements, order), weights / weights.sum(0), margin(energies.detach(), near), spent=spent)
@@ -85,7 +89,9 @@ def relaxed(
     weights = hard + (soft - soft.detach())
     # The chosen pose first: it is what the model is shown.
     order = hard.argsort(dim=0, descending=True, stable=True)
-    return Poses(at(elements, order), weights.gather(0, order), margin(energies.detach(), tied), spent=len(energies))
+    return Poses(
+        at(elements, order), weights.gather(0, order), margin(energies.detach(), tied), spent=energies.shape[0]
+    )
 
 
 def margin(energies: Tensor, tied: Tensor) -> Tensor:
@@ -119,6 +125,8 @@ def finite(energies: Tensor, who: str) -> Tensor:
     Raises:
         SymmetryError: NaN or infinity among them; it names the samples.
     """
+    if unseen():
+        return energies
     lost = ~energies.detach().isfinite().all(0)
     if bool(lost.any()):
         raise refuse(
@@ -130,10 +138,14 @@ def finite(energies: Tensor, who: str) -> Tensor:
     return energies
 
 
-def _stabilizer(group: Any, elements: Any, g: Any, tied: Tensor) -> Coset | None:
+def _stabilizer(group: Any, elements: Any, g: Any, tied: Tensor) -> Coset | Fixers | None:
     """g^-1 e for each element e that is tied with g, for the samples that have more than one."""
+    if unseen():
+        back, shape = group.inverse(g), tied.shape
+        each = map_tensors(lambda t: t[:, None].expand(*shape, *t.shape[1:]), elements)
+        return Fixers(group.compose(at(back, None), each), tied)
     many = (tied.sum(0) > 1).nonzero()[:, 0]
-    if not len(many):
+    if not many.shape[0]:
         return None
     count = int(tied.sum(0).max())
     active, order = tied[:, many].int().sort(dim=0, descending=True, stable=True)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from canonize._tree import describe, tensors
 from canonize.errors import refuse
-from canonize.frames.base import Poses, one_each
+from canonize.frames.base import Poses, island, one_each
 from canonize.frames.choose import fading, finite, relaxed
 from canonize.groups.base import leading
 from canonize.symmetry import Symmetry
@@ -97,6 +97,10 @@ class Chooser(nn.Module):
         weights of one are not zero, with the gradient of the soft choice. That costs |G| model calls; `gate` and `soft` do
         not count then. Otherwise the choice has no gradient, except that of `soft` by inputs that require one.
         """
+        with island(inputs):
+            return self._chosen(symmetry, inputs, generator)
+
+    def _chosen(self, symmetry: Symmetry, inputs: Any, generator: torch.Generator | None) -> Poses:
         elements, batch = one_each(symmetry.group, inputs, symmetry)
         if self.learns:
             energies = finite(self._energies(symmetry, inputs, elements, batch), type(self).__name__)

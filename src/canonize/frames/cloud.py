@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, final
 
@@ -102,7 +103,7 @@ class Cloud:
         return Cloud(
             self.points[chosen],
             index,
-            len(samples),
+            samples.shape[0],
             self.centre[samples],
             self.size[samples],
             None if self.weights is None else self.weights[chosen],
@@ -116,7 +117,7 @@ class Cloud:
         weights = torch.ones_like(self.points[..., 0]) if self.weights is None else self.weights
         if self.index is None:
             b, n = self.points.shape[:2]
-            owner = torch.arange(b, device=self.points.device).repeat_interleave(n)
+            owner = torch.arange(b, device=self.points.device)[:, None].expand(b, n).reshape(-1)
         else:
             owner = self.index
         flat = weights.reshape(-1)
@@ -256,7 +257,7 @@ def _cloud(
             expected=f"(batch, ..., {n}), with {n} components in the last axis, for {group!r}",
             fix="declare the group of that dimension, or Planar(...) for values of space under a group of the plane",
         )
-    points = part.reshape(len(part), part.shape[1:-1].numel(), part.shape[-1])
+    points = part.reshape(part.shape[0], math.prod(part.shape[1:-1]), part.shape[-1])
     if owner is not None and points.shape[1] > 1:
         owner, points = owner.repeat_interleave(points.shape[1]), points.reshape(-1, part.shape[-1])
     elif owner is not None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from canonize._tree import spec_leaves
+from canonize._values import unseen
 from canonize.actions import Numbering, Planar, Point, Rows, Scalar, Vector
 from canonize.actions import Tensor as TensorAction
 from canonize.errors import refuse
@@ -91,7 +92,7 @@ def warn_of_wrapping(main: Any, found: dict[str, tuple[Any, Tensor]], where: str
             `cell` with a volume.
         where: who asks.
     """
-    if torch.compiler.is_compiling() or not isinstance(moved_by(main), Point):
+    if unseen() or not isinstance(moved_by(main), Point):
         return
     cells, flags = ([part for path, (_, part) in found.items() if named(path, name)] for name in ("cell", "pbc"))
     if flags:

@@ -19,7 +19,7 @@ UNKNOWN = 2
 
 def band(outputs: Any) -> int:
     """The largest rank of the declared outputs: 0 for scalars, 1 for vectors; an action of your own may have an int `band`."""
-    return max((_rank(leaf) for leaf in spec_leaves(outputs)), default=0)
+    return max([0, *(_rank(leaf) for leaf in spec_leaves(outputs))])
 
 
 def _rank(action: Any) -> int:
@@ -51,7 +51,8 @@ def _design(n: int, rank: int) -> Tensor:
     found = []
     for step in range(n):
         turn = torch.eye(n, dtype=torch.float64).roll(step, 0)
-        if torch.linalg.det(turn) < 0:
+        # A cycle of an even number of axes is odd.
+        if step * (n - 1) % 2:
             turn[0] = -turn[0]
         for signs in product((1.0, -1.0), repeat=n - 1):
             last = 1.0

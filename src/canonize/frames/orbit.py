@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from canonize._tree import describe, walk
-from canonize.actions import Each, Image, Numbering, Volume
-from canonize.actions.base import bitwise
+from canonize._tree import describe, spec_leaves, walk
+from canonize._values import unseen
+from canonize.actions import Each, Image, Numbering, Rows, Scalar, Volume
+from canonize.actions.base import always_bitwise, bitwise
 from canonize.actions.rows import index_of, layout
 from canonize.actions.trees import lossless_tree, move, repeat
 from canonize.errors import refuse
@@ -29,9 +30,22 @@ def orbit(symmetry: Symmetry, inputs: Any, back: Any, batch: int) -> Any:
 
 def is_bitwise(symmetry: Symmetry, back: Any, candidates: Any, batch: int) -> bool:
     """Whether copies of an input that were moved without loss have the same candidates, bit for bit."""
+    if unseen():
+        # What holds of every element, whatever its values.
+        return all(map(_always, spec_leaves(symmetry.inputs)))
     # A batch of none has nothing to round.
     turns = flat(over_batch(back, batch))
     return batch == 0 or bool(lossless_tree(symmetry.inputs, turns, candidates, ask=bitwise).all())
+
+
+def _always(action: Any) -> bool:
+    """Whether an action moves entries bit for bit under every element."""
+    inner = action.action if isinstance(action, Rows) else action
+    return (
+        inner is None
+        or isinstance(inner, Numbering | Scalar)
+        or getattr(type(inner), "bitwise", None) is always_bitwise
+    )
 
 
 def keys(spec: Any, candidates: Any, shape: tuple[int, int]) -> Tensor:
@@ -52,7 +66,7 @@ def keys(spec: Any, candidates: Any, shape: tuple[int, int]) -> Tensor:
             # The place of a row in its sample matters: rows are numbered within the samples by their order.
             sorter = index.argsort(stable=True)
             grouped = index[sorter]
-            counted = torch.arange(len(key), device=key.device) - torch.searchsorted(grouped, grouped)
+            counted = torch.arange(key.shape[0], device=key.device) - torch.searchsorted(grouped, grouped)
             place = torch.empty_like(counted).scatter(0, sorter, counted)
             key = torch.zeros(shape[0] * shape[1], dtype=torch.int64, device=key.device).index_add(
                 0, index, key * (2 * place + 1)

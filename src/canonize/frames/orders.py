@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
+from canonize._values import unseen
 from canonize.errors import refuse
 from canonize.linalg import hilbert_index
 
@@ -83,7 +84,7 @@ class Table:
         """The smallest and the largest entry of each column, float64; infinite entries and absent rows aside."""
         wide = part.double()
         known = wide.isfinite() if self.present is None else wide.isfinite() & self.present[..., None]
-        none = wide.new_zeros(len(wide), 1, wide.shape[2])
+        none = wide.new_zeros(wide.shape[0], 1, wide.shape[2])
         some = known.any(1) if wide.shape[1] else none[:, 0].bool()
         low = torch.cat([torch.where(known, wide, torch.inf), none + torch.inf], 1).amin(1)
         high = torch.cat([torch.where(known, wide, -torch.inf), none - torch.inf], 1).amax(1)
@@ -107,8 +108,8 @@ class Ordering:
 
     @property
     def ties(self) -> bool:
-        """Whether any rows are interchangeable."""
-        return bool((self.labels[:, 1:] == self.labels[:, :-1]).any())
+        """Whether any rows are interchangeable, or may be where values cannot be looked at."""
+        return unseen() or bool((self.labels[:, 1:] == self.labels[:, :-1]).any())
 
 
 def lexicographic(columns: Sequence[Tensor], present: Bool[Tensor, "batch n"] | None = None) -> Int[Tensor, "batch n"]:
@@ -164,7 +165,7 @@ def thresholds(table: Table, within: float | str) -> list[Float[Tensor, " batch"
     found = []
     for part in table.parts:
         if not part.is_floating_point():
-            found.append(part.new_zeros(len(part), dtype=torch.float64))
+            found.append(part.new_zeros(part.shape[0], dtype=torch.float64))
         elif within == "rounding":
             _check_fine(part.dtype)
             low, high = table.limits(part)
@@ -192,7 +193,7 @@ def linked(table: Table, within: float | str, *, alone: bool = False) -> tuple[l
     """
     labels = start = table.classes()
     found: list[Tensor] = []
-    margin = torch.ones(len(start), dtype=torch.float64, device=start.device)
+    margin = torch.ones(start.shape[0], dtype=torch.float64, device=start.device)
     for part, threshold in zip(table.parts, thresholds(table, within), strict=True):
         span = table.range(part)
         for column in part.unbind(-1):
@@ -233,7 +234,7 @@ def along_curve(table: Table, bits: int | None, within: float | str) -> Ordering
             else 'order="lexicographic", or sort by fewer columns: declare the others as None',
         )
     bits = min(16, most) if bits is None else bits
-    near = torch.ones(len(columns[0]), dtype=torch.float64, device=columns[0].device)
+    near = torch.ones(columns[0].shape[0], dtype=torch.float64, device=columns[0].device)
     classes: list[Tensor] = []
     if within != 0:
         classes, near = linked(table, within, alone=True)
@@ -304,7 +305,7 @@ def _numbered(same: Tensor, order: Tensor) -> Int[Tensor, "batch n"]:
 def _least(values: Tensor, counted: Tensor) -> Float[Tensor, " batch"]:
     """The smallest of the values that count, at most 1; 0 for one that is no number."""
     values = torch.where(counted, values.nan_to_num(nan=0.0), 1.0)
-    return torch.cat([values, values.new_ones(len(values), 1)], 1).amin(1)
+    return torch.cat([values, values.new_ones(values.shape[0], 1)], 1).amin(1)
 
 
 def _first_gap(first: Tensor, same: Tensor, table: Table, order: Tensor) -> Float[Tensor, " batch"]:

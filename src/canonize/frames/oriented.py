@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from canonize._tree import describe, own
 from canonize.actions.trees import batch_of
 from canonize.errors import refuse
-from canonize.frames.base import Poses
+from canonize.frames.base import Poses, island
 from canonize.frames.orbit import shrunk
 from canonize.frames.vectors import checked_vectors
 from canonize.groups import SO, O
@@ -108,9 +108,9 @@ class Oriented(nn.Module):
         small = inputs if self.resolution is None else shrunk(symmetry.inputs, inputs, self.resolution)
         needed = group.n if isinstance(group, O) else group.n - 1
         # A network that changes its input in place must not change the caller's.
-        vectors = checked_vectors(
-            call(self.network, symmetry, own(small, inputs)), (batch, needed, group.n), "Oriented"
-        )
+        with island(inputs):
+            vectors = call(self.network, symmetry, own(small, inputs))
+        vectors = checked_vectors(vectors, (batch, needed, group.n), "Oriented")
         # Gram-Schmidt is all sums and products of entries, which autocast leaves in float64.
         g, margin = columns(vectors[:, :needed].double(), self.scale)
         return Poses(g[None].to(dtype), torch.ones(1, batch, dtype=dtype, device=device), margin.detach(), spent=1)
@@ -133,8 +133,8 @@ def columns(vectors: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     """
     _, m, d = vectors.shape
     found: list[Tensor] = []
-    sound = torch.ones(len(vectors), dtype=torch.bool, device=vectors.device)
-    margin = torch.ones(len(vectors), dtype=torch.float64, device=vectors.device)
+    sound = torch.ones(vectors.shape[0], dtype=torch.bool, device=vectors.device)
+    margin = torch.ones(vectors.shape[0], dtype=torch.float64, device=vectors.device)
 
     def told(left: Tensor, whole: Tensor) -> None:
         """Take account of what is `left` of a vector of the length `whole`."""

@@ -8,10 +8,12 @@ from typing import final
 import torch
 from torch import Tensor
 
+from canonize._values import unseen
 from canonize.frames.anchors import blocks, chains
 from canonize.frames.cloud import Cloud
 from canonize.frames.design import design
 from canonize.linalg import dot, last_axis
+from canonize.linalg.segments import most_of, segment_counts, segment_owners
 
 _SIDE = 0.06
 """Below this asymmetry of the points along its last axis a pose has its mirror image beside it."""
@@ -37,8 +39,14 @@ class Listing:
     def table(self, batch: int) -> tuple[Tensor, Tensor]:
         """The same as (k, batch, d, d) and (k, batch); weight zero and the identity where a sample has fewer than k."""
         d = self.turns.shape[-1]
-        counts = torch.bincount(self.sample, minlength=batch)
-        place = torch.arange(len(self.sample), device=self.sample.device) - (counts.cumsum(0) - counts)[self.sample]
+        counts = segment_counts(self.sample, batch)
+        place = torch.arange(self.sample.shape[0], device=self.sample.device) - (counts.cumsum(0) - counts)[self.sample]
+        if unseen():
+            k = most_of(counts)
+            unit = torch.eye(d, dtype=self.turns.dtype, device=self.turns.device).expand(k, batch, d, d)
+            weights = self.weights.new_zeros(k, batch)
+            where = (place, self.sample)
+            return unit.index_put(where, self.turns), weights.index_put(where, self.weights)
         k = max(1, int(counts.max())) if batch else 1
         slot = place * batch + self.sample
         unit = torch.eye(d, dtype=self.turns.dtype, device=self.turns.device).repeat(k * batch, 1, 1)
@@ -81,7 +89,7 @@ def pair_poses(cloud: Cloud, *, mirrors: bool, width: float, flat: float, rank: 
         x, owner, base, (8 * cloud.noise).clamp(min=1e-10), levels=levels, width=2 * width if d == 2 else width
     )
     sample, shares, squares = found.sample, found.shares, found.squares[1:]
-    columns = torch.stack(found.units, -1) if levels else x.new_zeros(len(sample), d, 0)
+    columns = torch.stack(found.units, -1) if levels else x.new_zeros(sample.shape[0], d, 0)
     known = Listing(sample, torch.cat([columns, last_axis(columns)[..., None]], -1), shares)
     # An axis that is read from a short remainder is spread over its directions, each pose by as much as its own needs.
     fades = ramp((squares / flat**2).clamp(max=1.0))
@@ -93,12 +101,12 @@ def pair_poses(cloud: Cloud, *, mirrors: bool, width: float, flat: float, rank: 
         known, origin = _spread(known, fades[level], design(d - 1 - level, rank, x))
         fades = fades[:, origin]
     missing = (~solid).nonzero()[:, 0]
-    if len(missing):
+    if unseen() or missing.shape[0]:
         every = design(d, rank, x)
         spread = Listing(
-            missing.repeat_interleave(len(every)),
-            every.repeat(len(missing), 1, 1),
-            every.new_full((len(missing) * len(every),), 1 / len(every)),
+            missing.repeat_interleave(every.shape[0]),
+            every.repeat(missing.shape[0], 1, 1),
+            every.new_full((missing.shape[0] * every.shape[0],), 1 / every.shape[0]),
         )
         known = merged(known, spread)
     if mirrors:
@@ -146,8 +154,8 @@ def _spread(known: Listing, fade: Tensor, turns: Tensor) -> tuple[Listing, Tenso
     m, n = turns.shape[:2]
     d = known.turns.shape[-1]
     some = (fade < 1).nonzero()[:, 0]
-    origin = torch.arange(len(fade), device=fade.device)
-    if m == 1 or not len(some):
+    origin = torch.arange(fade.shape[0], device=fade.device)
+    if m == 1 or (not unseen() and not some.shape[0]):
         return known, origin
     whole = torch.eye(d, dtype=turns.dtype, device=turns.device).repeat(m, 1, 1)
     whole[:, d - n :, d - n :] = turns
@@ -166,7 +174,7 @@ def _spread(known: Listing, fade: Tensor, turns: Tensor) -> tuple[Listing, Tenso
 def _both_sides(known: Listing, x: Tensor, owner: Tensor, weights: Tensor, flat: float, batch: int) -> Listing:
     """Poses of either determinant: the last axis towards where the cloud reaches farther, or both ways where it does not."""
     last = known.turns[..., -1]
-    counts = torch.bincount(owner, minlength=batch)
+    counts = segment_counts(owner, batch)
     starts = (counts.cumsum(0) - counts)[known.sample]
     counts = counts[known.sample]
     few = [_sums_along(last[part], x, weights, starts[part], counts[part]) for part in blocks(counts)]
@@ -195,9 +203,9 @@ def _sums_along(axes: Tensor, x: Tensor, weights: Tensor, starts: Tensor, counts
         starts: (m,), the first row of the sample of each axis.
         counts: (m,), how many rows it has.
     """
-    who = torch.arange(len(axes), device=x.device).repeat_interleave(counts)
-    row = (starts - (counts.cumsum(0) - counts))[who] + torch.arange(len(who), device=x.device)
+    who = segment_owners(counts)
+    row = (starts - (counts.cumsum(0) - counts))[who] + torch.arange(who.shape[0], device=x.device)
     along, heavy = dot(x[row], axes[who]), weights[row]
     square = heavy * along.square()
     sums = torch.stack([heavy, square, square * along, square * along.abs()])
-    return sums.new_zeros(4, len(axes)).index_add(1, who, sums)
+    return sums.new_zeros(4, axes.shape[0]).index_add(1, who, sums)

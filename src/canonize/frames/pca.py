@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from canonize._tree import brief
+from canonize._values import check_not_mapped, unseen
 from canonize.actions.trees import batch_of
 from canonize.errors import refuse
 from canonize.frames.base import Poses
@@ -19,6 +20,7 @@ from canonize.frames.signs import sign_scores, sign_table
 from canonize.frames.weighted import Weighted, elements_of, with_fallback
 from canonize.groups import E, O
 from canonize.linalg import fading_shares, principal_axes
+from canonize.linalg.axes import side_of
 from canonize.symmetry import Symmetry, check_is_claim
 
 _TIE = 2.4
@@ -86,6 +88,8 @@ class PCA:
         """The poses of each sample; `generator` feeds signs="drawn"."""
         check_is_claim(symmetry, "PCA")
         check_is_euclidean(symmetry.group, "PCA")
+        if self.fallback is not None:
+            check_not_mapped("PCA")
         cloud = cloud_of(symmetry, inputs, "PCA", of=self.of, weights=self.weights, marks=self.marks)
         mirrors = isinstance(symmetry.group, O | E)
         _, dtype, _ = batch_of(symmetry.inputs, inputs)
@@ -101,7 +105,7 @@ class PCA:
         gap = (-values.diff(dim=-1) / largest).amin(-1) if d > 1 else values[:, 0] / largest[:, 0]
         gap = torch.where(cloud.noise < 1, gap, 0.0).clamp(min=0)
         if not mirrors:
-            handed = torch.where(torch.linalg.det(axes.detach()) < 0, -1.0, 1.0)
+            handed = torch.where(side_of(axes.detach()) < 0, -1.0, 1.0)
             axes = torch.cat([axes[..., :-1], axes[..., -1:] * handed[:, None, None]], -1)
         table = sign_table(d, mirrors, axes)
         margin = gap.detach()
@@ -114,13 +118,13 @@ class PCA:
                 turns, weights = _every(axes, table)
             else:
                 pick = scores.argmax(0) if self.signs == "ruled" else _drawn(table, axes, generator)
-                turns, weights = (axes * table[pick][:, None, :])[None], axes.new_ones(1, len(axes))
+                turns, weights = (axes * table[pick][:, None, :])[None], axes.new_ones(1, axes.shape[0])
             return Poses(elements_of(symmetry, turns, cloud, dtype), weights.to(dtype), margin)
         if self.signs == "all":
             turns, weights = _every(axes, table)
         elif self.signs == "drawn":
             pick = _drawn(table, axes, generator)
-            turns, weights = (axes * table[pick][:, None, :])[None], axes.new_ones(1, len(axes))
+            turns, weights = (axes * table[pick][:, None, :])[None], axes.new_ones(1, axes.shape[0])
         else:
             # Where axes are loosely known, so are the scores. Those of many points are known better still, as measured on
             # clouds of a thousand: models of near ties err there as little as those of small molecules do.
@@ -128,7 +132,7 @@ class PCA:
             turns, weights = _preferred(axes, table, scores, _TIE * float(cloud.eps**0.125) * loose)
         share = ramp(((gap - cut / 2) / (cut / 2)).clamp(0, 1))
         turns, weights = with_fallback(self.fallback, symmetry, inputs, cloud, turns, weights, share)
-        if self.signs == "drawn" and len(weights) > 1:
+        if self.signs == "drawn" and (unseen() or weights.shape[0] > 1):
             turns, weights = _one_of(turns, weights, generator)
         return Poses(elements_of(symmetry, turns, cloud, dtype), weights.to(dtype), margin, sparse=True)
 
@@ -141,14 +145,17 @@ def _every(axes: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
 def _preferred(axes: Tensor, table: Tensor, scores: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
     """The poses that have a share of the best score, the best first."""
     shares = fading_shares(scores, width)
-    k = max(1, int((shares > 0).sum(0).max())) if shares.shape[1] else 1
+    if unseen():
+        k = len(table)
+    else:
+        k = max(1, int((shares > 0).sum(0).max())) if shares.shape[1] else 1
     weights, order = shares.topk(k, dim=0)
     return axes * table[order][:, :, None, :], weights
 
 
 def _drawn(table: Tensor, axes: Tensor, generator: torch.Generator | None) -> Tensor:
     source = generator.device if generator is not None else torch.device("cpu")
-    return torch.randint(len(table), (len(axes),), generator=generator, device=source).to(axes.device)
+    return torch.randint(len(table), (axes.shape[0],), generator=generator, device=source).to(axes.device)
 
 
 def _one_of(turns: Tensor, weights: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
@@ -156,6 +163,6 @@ def _one_of(turns: Tensor, weights: Tensor, generator: torch.Generator | None) -
     source = generator.device if generator is not None else torch.device("cpu")
     level = torch.rand(weights.shape[1], generator=generator, dtype=torch.float64, device=source).to(weights.device)
     total = weights.detach().cumsum(0)
-    pick = (total < level * total[-1]).sum(0).clamp(max=len(weights) - 1)
+    pick = (total < level * total[-1]).sum(0).clamp(max=weights.shape[0] - 1)
     each = torch.arange(weights.shape[1], device=weights.device)
     return turns[pick, each][None], torch.ones_like(weights[:1])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from canonize._tree import own
+from canonize._values import unseen
 from canonize.actions.trees import take
 from canonize.frames.base import Poses
 from canonize.frames.choose import NEAR, checked, finite, lowest, nearly, settle, shared
@@ -86,9 +87,12 @@ class Scored(Chooser):
         best = energies.argmin(0) if batch else torch.zeros(0, dtype=torch.int64, device=energies.device)
         tied = torch.zeros_like(near).scatter(0, best[None], True)
         alike = content == content.gather(0, best[None])
-        many = ((near | alike).sum(0) > 1).nonzero()[:, 0]
-        if len(many):
-            full = orbit(symmetry, take(symmetry.inputs, inputs, many), back, len(many))
-            first, same = settle(near[:, many], keys(symmetry.inputs, full, (k, len(many))))
+        if unseen():
+            many = torch.arange(batch, device=energies.device)
+        else:
+            many = ((near | alike).sum(0) > 1).nonzero()[:, 0]
+        if many.shape[0]:
+            full = orbit(symmetry, take(symmetry.inputs, inputs, many), back, many.shape[0])
+            first, same = settle(near[:, many], keys(symmetry.inputs, full, (k, many.shape[0])))
             tied, best = tied.index_copy(1, many, same), best.index_copy(0, many, first)
         return lowest(symmetry.group, elements, energies, tied=tied, best=best, near=near, spent=1)

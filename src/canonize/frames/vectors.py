@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from canonize._tree import describe
+from canonize._values import unseen
 from canonize.errors import refuse
 
 
@@ -26,6 +27,8 @@ def checked_vectors(vectors: Any, shape: tuple[int, int, int], where: str) -> Te
             fix=f"return {needed} or more vectors of {dim} components; for one vector, vector[:, None]",
         )
     assert isinstance(vectors, Tensor)
+    if unseen():
+        return vectors
     lost = ~vectors.detach().isfinite().flatten(1).all(1)
     if bool(lost.any()):
         raise refuse(

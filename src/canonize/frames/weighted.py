@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from canonize._tree import brief
+from canonize._values import check_not_mapped, unseen
 from canonize.actions.trees import batch_of
 from canonize.errors import refuse
 from canonize.frames.base import Poses
@@ -78,6 +79,7 @@ class Weighted:
         """The poses of each sample. Draws nothing."""
         check_is_claim(symmetry, "Weighted")
         check_is_euclidean(symmetry.group, "Weighted")
+        check_not_mapped("Weighted")
         cloud = cloud_of(symmetry, inputs, "Weighted", of=self.of, weights=self.weights, marks=self.marks)
         known, reach = self.listing(symmetry, inputs, cloud)
         return posed(symmetry, inputs, known, cloud, reach)
@@ -94,7 +96,7 @@ class Weighted:
         }
         known, hold, reach = pair_poses(cloud if samples is None else cloud.take(samples), **settings)
         lost = (hold < 1).nonzero()[:, 0]
-        if not len(lost):
+        if not unseen() and not lost.shape[0]:
             return known, reach
         if not has_more(symmetry):
             _check_read(symmetry, lost if samples is None else samples[lost])
@@ -115,7 +117,7 @@ def _check_read(symmetry: Symmetry, samples: Tensor) -> None:
     Averaging over the directions of an axis is exact only if nothing in the input has one.
     """
     left = unread(symmetry)
-    if left and len(samples):
+    if left and not unseen() and samples.shape[0]:
         raise refuse(
             "the points of a sample are collinear or coincide, and something turns that tells no axis",
             got=f"sample {', '.join(map(str, samples.tolist()[:8]))} of the batch, with inputs declared {left}",
@@ -137,7 +139,7 @@ def elements_of(symmetry: Symmetry, turns: Tensor, cloud: Cloud, dtype: torch.dt
     turns = turns.to(dtype)
     if not has_shifts(symmetry.group):
         return turns
-    return Rigid(turns, cloud.centre.to(dtype).expand(len(turns), -1, -1))
+    return Rigid(turns, cloud.centre.to(dtype).expand(turns.shape[0], -1, -1))
 
 
 def with_fallback(
@@ -145,23 +147,26 @@ def with_fallback(
 ) -> tuple[Tensor, Tensor]:
     """The poses, and for samples whose share is below one those of the fallback, with the rest of the weight."""
     lost = (share < 1).nonzero()[:, 0]
-    if not len(lost):
+    if not unseen() and not lost.shape[0]:
         return turns, weights
     known, _ = fallback.listing(symmetry, inputs, cloud, lost)
     known = Listing(lost[known.sample], known.turns, known.weights * (1 - share[lost])[known.sample])
+    if unseen():
+        more, of_more = known.table(cloud.batch)
+        return torch.cat([turns, more]), torch.cat([weights * share, of_more])
     # Only the columns of these samples are put together anew; all others keep theirs, padded with poses that are none.
     place = torch.zeros(cloud.batch, dtype=torch.int64, device=lost.device).index_copy(
-        0, lost, torch.arange(len(lost), device=lost.device)
+        0, lost, torch.arange(lost.shape[0], device=lost.device)
     )
-    more, of_more = Listing(place[known.sample], known.turns, known.weights).table(len(lost))
+    more, of_more = Listing(place[known.sample], known.turns, known.weights).table(lost.shape[0])
     both = torch.cat([turns[:, lost], more])
     of_both = torch.cat([weights[:, lost] * share[lost], of_more])
     idle = of_both.detach() == 0
-    k = max(len(weights), int((~idle).sum(0).max()))
+    k = max(weights.shape[0], int((~idle).sum(0).max()))
     order = idle.int().argsort(dim=0, stable=True)[:k]
-    columns = torch.arange(len(lost), device=lost.device)
-    if k > len(weights):
+    columns = torch.arange(lost.shape[0], device=lost.device)
+    if k > weights.shape[0]:
         unit = torch.eye(cloud.dim, dtype=turns.dtype, device=turns.device)
-        turns = torch.cat([turns, unit.expand(k - len(turns), cloud.batch, -1, -1)])
-        weights = torch.cat([weights, weights.new_zeros(k - len(weights), cloud.batch)])
+        turns = torch.cat([turns, unit.expand(k - turns.shape[0], cloud.batch, -1, -1)])
+        weights = torch.cat([weights, weights.new_zeros(k - weights.shape[0], cloud.batch)])
     return turns.index_copy(1, lost, both[order, columns]), weights.index_copy(1, lost, of_both[order, columns])

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from canonize._tree import brief, describe
+from canonize._values import unseen
 from canonize.errors import refuse
 from canonize.groups.base import Shape, batch_shape, fitting, real
 from canonize.linalg import inverse_small, matmul, uniform_integers
@@ -80,9 +81,11 @@ class FiniteMatrixGroup:
 
     def _nearest(self, matrix: Tensor) -> Tensor:
         table = self.elements(dtype=matrix.dtype, device=matrix.device)
-        distance = torch.cdist(
-            matrix.flatten(-2).reshape(-1, self.dim**2), table.flatten(-2), compute_mode="donot_use_mm_for_euclid_dist"
-        )
+        each, all_of_them = matrix.flatten(-2).reshape(-1, self.dim**2), table.flatten(-2)
+        if unseen():
+            distance = (each[:, None] - all_of_them).square().sum(-1)
+        else:
+            distance = torch.cdist(each, all_of_them, compute_mode="donot_use_mm_for_euclid_dist")
         # Rounding must not turn what is not a number into an element.
         nearest = torch.where(distance.isnan().any(-1)[:, None, None], torch.nan, table[distance.argmin(-1)])
         return nearest.reshape(matrix.shape)
@@ -147,9 +150,7 @@ class Octahedral(FiniteMatrixGroup):
 
     def rows(self) -> tuple[Rows, ...]:
         """Signed permutation matrices, identity first."""
-        return tuple(
-            matrix for matrix in _signed_permutations(3) if self.reflections or round(_determinant(matrix)) == 1
-        )
+        return tuple(matrix for matrix in _signed_permutations(3) if self.reflections or _determinant(matrix) == 1)
 
 
 @final
@@ -276,8 +277,19 @@ def _as_rows(matrices: Tensor) -> tuple[Rows, ...]:
 
 def _table(group: FiniteMatrixGroup) -> Tensor:
     """The elements, (order, n, n) float64 on the CPU."""
-    # The compiler cannot look into a cache; it makes the table a constant anyway.
+    if torch.compiler.is_dynamo_compiling():
+        return _constant(group)
+    # What an exporter makes is no tensor to be remembered.
     return _made(group) if torch.compiler.is_compiling() else _remembered(group)
+
+
+def _constant(group: FiniteMatrixGroup) -> Tensor:
+    """The elements as the compiler takes them: found once, not step by step."""
+    return _remembered(group)
+
+
+# What `torch.compiler.assume_constant_result` does, without its import of the compiler.
+_constant._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch looks for it
 
 
 @lru_cache(maxsize=256)
@@ -316,7 +328,9 @@ def _signed_permutations(n: int) -> Iterator[Rows]:
 
 
 def _determinant(matrix: Rows) -> float:
-    return float(torch.linalg.det(torch.tensor(matrix, dtype=torch.float64)))
+    """Of a 3 x 3 matrix."""
+    a, b, c = matrix
+    return sum(a[i] * (b[i - 2] * c[i - 1] - b[i - 1] * c[i - 2]) for i in range(3))
 
 
 def _positive(name: str, n: int) -> None:

@@ -3,6 +3,7 @@
 from canonize.linalg.axes import direction, last_axis, left_over, principal_axes
 from canonize.linalg.content import content_key
 from canonize.linalg.hilbert import hilbert_index
+from canonize.linalg.jacobi import jacobi_eigen
 from canonize.linalg.polar import polar
 from canonize.linalg.pool import shrink
 from canonize.linalg.random import haar_orthogonal, uniform_integers
@@ -18,6 +19,7 @@ __all__ = [
     "hilbert_index",
     "inverse_small",
     "is_signed_permutation",
+    "jacobi_eigen",
     "last_axis",
     "left_over",
     "matmul",

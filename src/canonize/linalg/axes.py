@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from canonize._values import unseen
+from canonize.linalg.jacobi import LARGEST, jacobi_eigen
 from canonize.linalg.small import dot
 
 
@@ -26,7 +28,10 @@ def principal_axes(
         Columns (batch, d, d) and eigenvalues (batch, d).
     """
     with torch.no_grad():
-        values, vectors = torch.linalg.eigh(matrix)
+        # Run times that programs are exported to have no eigh, and on a GPU it makes the host wait.
+        plain = torch.compiler.is_exporting() or matrix.device.type != "cpu"
+        small = matrix.shape[-1] <= LARGEST
+        values, vectors = jacobi_eigen(matrix) if plain and small else torch.linalg.eigh(matrix)
     if matrix.requires_grad and matrix.shape[-1] > 1:
         apart = values.diff(dim=-1).amin(-1) > floor * values[:, -1]
         ladder = torch.arange(1, matrix.shape[-1] + 1, dtype=matrix.dtype, device=matrix.device).diag()
@@ -59,6 +64,14 @@ def last_axis(columns: Float[Tensor, "batch d few"]) -> Float[Tensor, "batch d"]
     return torch.stack(minors, -1) * signs
 
 
+def side_of(matrix: Float[Tensor, "batch d d"]) -> Float[Tensor, " batch"]:
+    """The determinant of orthogonal matrices, 1 or -1 to rounding; from sums and products where a program is exported."""
+    if torch.compiler.is_exporting() and matrix.shape[-1] <= 3:
+        return dot(last_axis(matrix[..., :-1]), matrix[..., -1])
+    determinant: Tensor = torch.linalg.det(matrix)
+    return determinant
+
+
 def left_over(vector: Float[Tensor, "*batch d"], units: list[Tensor]) -> Float[Tensor, "*batch d"]:
     """What of a vector is orthogonal to orthonormal ones; taken away twice, since once leaves rounding behind."""
     for _ in range(2):
@@ -79,7 +92,7 @@ def direction(vector: Float[Tensor, "*batch d"], units: list[Tensor], floor: flo
     """
     rest = left_over(vector, units)
     known = rest.detach().square().sum(-1, keepdim=True) > floor**2
-    if torch.compiler.is_compiling() or not bool(known.all()):
+    if unseen() or not bool(known.all()):
         rest = torch.where(known, rest, _orthogonal(rest, units))
     unit = rest / rest.square().sum(-1, keepdim=True).sqrt()
     return left_over(unit, units) if units else unit

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -23,8 +25,10 @@ def content_key(x: Tensor) -> Int[Tensor, " batch"]:
     """
     if x.is_complex():
         x = torch.view_as_real(x)
-    flat = x.reshape(x.shape[0], x.shape[1:].numel())
-    if flat.is_floating_point():
+    flat = x.reshape(x.shape[0], math.prod(x.shape[1:]))
+    if flat.is_floating_point() and torch.compiler.is_exporting():
+        bits = float_bits(flat)
+    elif flat.is_floating_point():
         bits = (flat + 0.0).view(_INTEGERS[flat.element_size()]).long()
     else:
         bits = flat.long()
@@ -34,4 +38,28 @@ def content_key(x: Tensor) -> Int[Tensor, " batch"]:
     weights = place * -7046029254386353131
     weights = (weights ^ (weights >> 30)) * -4658895280553007687
     weights = (weights ^ (weights >> 27)) * -7723592293110705685 | 1
-    return (bits * weights).sum(1)
+    products = bits * weights
+    if torch.compiler.is_exporting():
+        # Run times may sum whole numbers as floating-point ones: in halves, whose sums have fewer than 53 bits.
+        return (products >> 32).sum(1) * 2**32 + (products & 0xFFFFFFFF).sum(1)
+    return products.sum(1)
+
+
+def float_bits(x: Tensor) -> Tensor:
+    """The bits of finite floating-point numbers as int64, by arithmetic alone, for run times that cannot read them.
+
+    Those of -0.0 are given as those of 0.0; what is not finite gives some number.
+
+    Args:
+        x: any shape, floating point.
+    """
+    told = torch.finfo(x.dtype)
+    digits = -round(math.log2(told.eps))
+    least = round(math.log2(told.tiny))
+    size = x.double().abs()
+    exponent = size.log2().floor().clamp(min=least)
+    # The logarithm is rounded: one step down or up where that has crossed a power of two.
+    exponent = torch.where(torch.exp2(exponent) > size, exponent - 1, exponent).clamp(min=least)
+    exponent = torch.where(torch.exp2(exponent) * 2 <= size, exponent + 1, exponent)
+    lower = (size * torch.exp2(-exponent) * 2.0**digits).long() + (exponent - least).long() * 2**digits
+    return torch.where(x < 0, lower - 2 ** (8 * x.element_size() - 1), lower)

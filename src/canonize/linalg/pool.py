@@ -27,13 +27,13 @@ def shrink(x: Tensor, sizes: tuple[int, ...]) -> Tensor:
     """
     dtype = x.dtype if x.is_floating_point() else torch.float32
     olds = x.shape[x.ndim - len(sizes) :]
-    entries = math.prod(old // new for old, new in zip(olds, sizes, strict=True))
+    entries = math.prod([old // new for old, new in zip(olds, sizes, strict=True)])
     bits = 24 - (entries - 1).bit_length()
     # Torch divides by the sides of a window one after the other: only where all windows are alike does order not matter.
     alike = all(old % new == 0 for old, new in zip(olds, sizes, strict=True))
     quick = alike and dtype != torch.float64 and bits >= 14 and len(sizes) in (2, 3) and x.numel() > 0
     wide = x.float() if quick else x.double()
-    scale = wide.detach().abs().flatten(1).amax(1) if wide[0:1].numel() else wide.new_ones(len(x))
+    scale = wide.detach().abs().flatten(1).amax(1) if wide[0:1].numel() else wide.new_ones(x.shape[0])
     bits = bits if quick else 36
     # A sample near the smallest numbers is rounded to multiples of the smallest that can be divided by.
     scale = torch.where(scale > 0, scale.clamp(min=torch.finfo(wide.dtype).tiny * 2.0**bits), 1.0) / 2.0**bits

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -18,6 +20,29 @@ def segment_total(values: Tensor, owner: Tensor | None, batch: int) -> Tensor:
     if owner is None:
         return values.sum(1)
     return values.new_zeros(batch, *values.shape[1:]).index_add(0, owner, values)
+
+
+def segment_counts(owner: Tensor, batch: int) -> Tensor:
+    """How many entries belong to each sample, (batch,), int64."""
+    if unseen():
+        return torch.zeros(batch, dtype=torch.int64, device=owner.device).index_add(0, owner, torch.ones_like(owner))
+    return torch.bincount(owner, minlength=batch)
+
+
+def segment_owners(counts: Tensor) -> Tensor:
+    """The sample of each entry, where the entries of a sample, of which there are so many, stand side by side."""
+    place = torch.arange(counts.shape[0], device=counts.device)
+    # Where the program is made before the counts are known, their sum is a size of its own.
+    size: Any = counts.sum().item() if unseen() else None
+    return place.repeat_interleave(counts, output_size=size)
+
+
+def most_of(counts: Tensor) -> int:
+    """The largest of the counts, at least 1."""
+    # `item`, where `int` would ask for the number while the program is made.
+    most: int = torch.cat([counts, counts.new_ones(1)]).max().item()  # type: ignore[assignment]  # of whole numbers
+    torch._check(most >= 1)  # type: ignore[no-untyped-call]  # torch leaves it so
+    return most
 
 
 def segment_most(values: Tensor, owner: Tensor | None, batch: int) -> Tensor:

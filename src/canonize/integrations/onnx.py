@@ -1,0 +1,181 @@
+"""Symmetrized models as ONNX files, which run where there is no torch; checked in ONNX Runtime before they are handed over."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from onnxscript import opset18
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from canonize._tree import describe, matched, walk
+from canonize.actions import Nodes, Numbering, Point, Rows, Vector
+from canonize.errors import refuse
+from canonize.symmetrize import Symmetrized
+from canonize.symmetry import Keywords, arguments
+
+TOLERANCE = 1e-4
+"""Of the largest entry of an output: what float32 sums in another order may differ by in a network of some depth."""
+
+
+def export_onnx(
+    model: Symmetrized, example: Any, path: str | os.PathLike[str], *, tolerance: float = TOLERANCE
+) -> Path:
+    """The path of an ONNX file that gives the numbers of a symmetrized model, also for other batch sizes.
+
+    The whole computation goes into the file, the frame included. The batch is left open, and so is the number of points,
+    rows or nodes, unless the model asks for one number of them. The file is then run in ONNX Runtime on the example and on
+    twice as large a batch, and appears only where both agree with the model.
+
+    Args:
+        model: made by `symmetrize`; exported as in eval mode. docs/export.md lists the frames that can be exported.
+        example: a batch of at least two samples, as the model takes it: what is declared, a tuple for several arguments.
+        path: of the file; what is there is replaced.
+        tolerance: largest difference relative to the largest entry of the output, dimensionless.
+
+    Returns:
+        The path. Inputs have the names of the declared fields, or input_0, input_1, ...; outputs output_0 and so on.
+
+    Raises:
+        SymmetryError: no symmetrized model, keyword arguments, a batch of one, a step that ONNX does not have, numbers
+            that differ; it says which.
+
+    Example::
+
+        upright = symmetrize(net, Symmetry(C(4), Image(), Scalar()), chunk=4)
+        export_onnx(upright, torch.rand(2, 3, 32, 32), "upright.onnx")
+    """
+    if not isinstance(model, Symmetrized) or isinstance(model.symmetry.inputs, Keywords):
+        raise refuse(
+            "export_onnx takes a symmetrized model with positional arguments",
+            got=describe(model),
+            expected="what symmetrize(...) returns, with inputs that are not Keywords(...)",
+            fix="wrap a model that takes keywords in a module that passes them on; torch.onnx.export takes any other model",
+        )
+    value = arguments(model.symmetry, example)
+    args = value if isinstance(model.symmetry.inputs, tuple) else (value,)
+    doubled = _twice(model, value)
+    training = model.training
+    model.eval()
+    try:
+        # A batch of more samples than the example has: nothing that was seen is by chance the size of something else.
+        program = _program(model, args)
+        with tempfile.TemporaryDirectory(dir=Path(path).absolute().parent) as folder:
+            made = Path(folder) / Path(path).name
+            program.save(str(made))
+            session = onnxruntime.InferenceSession(str(made), providers=["CPUExecutionProvider"])
+            for batch in (args, doubled):
+                _check(session, model, batch, tolerance)
+            made.replace(path)
+    finally:
+        model.train(training)
+    return Path(path)
+
+
+def _program(model: Symmetrized, args: tuple[Any, ...]) -> Any:
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            # Of torch's own modules, on what they do inside.
+            warnings.simplefilter("ignore")
+            exported = torch.export.export(model, args, dynamic_shapes={"args": open_axes(model, args)}, strict=False)
+            return written(exported, input_names=_names(model, args))
+    except Exception as error:
+        raise refuse(
+            "this model cannot be written as ONNX",
+            got=f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}",
+            expected="a frame whose steps ONNX has, and a model that torch.export takes",
+            fix="docs/export.md says which frames these are: Average, Best, Scored, Sorted, PCA(fallback=None)",
+        ) from error
+
+
+def written(program: torch.export.ExportedProgram, **options: Any) -> Any:
+    """A `torch.onnx.ONNXProgram` of an exported program, with the one step that torch does not know how to write.
+
+    Args:
+        program: from `torch.export.export`.
+        options: of `torch.onnx.export`.
+    """
+    table: dict[Any, Any] = {torch.ops.aten.sort.stable: _sort}
+    return torch.onnx.export(program, custom_translation_table=table, verbose=False, **options)
+
+
+def _sort(x: Any, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:
+    """A stable sort: among equals ONNX takes the lower index first."""
+    op: Any = opset18
+    count = op.Gather(op.Shape(x), op.Constant(value_ints=[dim]))
+    return op.TopK(x, count, axis=dim, largest=int(descending), sorted=1)
+
+
+def open_axes(model: Symmetrized, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The axes that `torch.export` is to leave open, for `dynamic_shapes={"args": ...}`: batch, points, rows and nodes.
+
+    Args:
+        model: made by `symmetrize`.
+        args: the arguments of a call.
+    """
+    auto = torch.export.Dim.AUTO
+
+    def leaf(action: Any, part: Any, *, path: str) -> Any:
+        if not isinstance(part, Tensor):
+            return None
+        inner = action.action if isinstance(action, Rows) else action
+        many = isinstance(inner, Point | Vector | Nodes) and not isinstance(action, Rows) and part.ndim > 2
+        return {} if action is None else {0: auto, 1: auto} if many else {0: auto}
+
+    spec = model.symmetry.inputs
+    found = walk(leaf, spec, args if isinstance(spec, tuple) else args[0])
+    return tuple(found) if isinstance(spec, tuple) else (found,)
+
+
+def _names(model: Symmetrized, args: tuple[Any, ...]) -> list[str]:
+    spec = model.symmetry.inputs
+    parts = matched(spec, args if isinstance(spec, tuple) else args[0])
+    paths = [path.strip(".").replace(".", "_") for _, part, path in parts if isinstance(part, Tensor)]
+    return [path if path.isidentifier() else f"input_{place}" for place, path in enumerate(paths)]
+
+
+def _twice(model: Symmetrized, value: Any) -> tuple[Any, ...]:
+    """The same samples twice, in one batch; what is ragged as it is."""
+    spec = model.symmetry.inputs
+    ragged = any(isinstance(action, Rows | Numbering) for action, _, _ in matched(spec, value))
+    sizes = {part.shape[0] for action, part, _ in matched(spec, value) if action is not None and not ragged}
+    if 1 in sizes:
+        raise refuse(
+            "export_onnx needs more than one sample, lest the number one be taken for a rule",
+            got="a batch of one",
+            expected="two samples or more",
+            fix="torch.cat([x, x])",
+        )
+
+    def leaf(action: Any, part: Any, *, path: str) -> Any:
+        return part if ragged or action is None else torch.cat([part, part.flip(0)])
+
+    found = walk(leaf, spec, value)
+    return found if isinstance(spec, tuple) else (found,)
+
+
+def _check(session: Any, model: Symmetrized, args: tuple[Any, ...], tolerance: float) -> None:
+    """Refuse a file whose answers are not those of the model; not-a-number never passes."""
+    feed = [part.detach().cpu().numpy() for part in tree_leaves(args) if isinstance(part, Tensor)]
+    found = session.run(None, {one.name: array for one, array in zip(session.get_inputs(), feed, strict=True)})
+    with torch.no_grad():
+        wanted = [part for part in tree_leaves(model(*args)) if isinstance(part, Tensor)]
+    for place, (one, other) in enumerate(zip(found, wanted, strict=True)):
+        right = other.double().cpu().numpy()
+        largest = float(np.abs(right).max(initial=0.0)) or 1.0
+        off = float(np.abs(np.asarray(one, dtype=np.float64) - right).max(initial=0.0)) / largest
+        if not off <= tolerance:
+            raise refuse(
+                f"ONNX Runtime gives other numbers than the model for output {place}",
+                got=f"a difference of {off:.3g} of the largest entry, for a batch of shape {tuple(right.shape)}",
+                expected=f"at most {tolerance:.3g}",
+                fix="export in float64 to see whether this is rounding: model.double(); a tie of the frame shows in "
+                "model.poses(x).margin",
+            )
