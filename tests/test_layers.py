@@ -11,14 +11,15 @@ import canonize
 
 ROOT = Path(canonize.__file__).parent
 LAYERS = [
-    "_version", "errors", "_tree", "linalg", "labelling", "groups", "actions", "symmetry", "frames", "symmetrize", "forms",
-    "audit", "adapt", "nn", "report", "testing", "integrations", "cli",
+    "_version", "errors", "_values", "_tree", "linalg", "labelling", "groups", "actions", "symmetry", "frames",
+    "symmetrize", "forms", "audit", "adapt", "nn", "explain", "report", "testing", "scale", "integrations", "playground", "cli",
 ]  # fmt: skip
-# The front door stands above all that it shows; these three are never behind it.
-HIDDEN = {"report", "integrations", "cli"}
+# The front door stands above all that it shows; these five are never behind it.
+HIDDEN = {"report", "scale", "integrations", "playground", "cli"}
 HEAVY = ["matplotlib", "rich", "typer", "sklearn", "PIL", "jinja2", "onnxruntime", "onnx", "pandas", "scipy",
          "transformers", "timm", "torchvision", "safetensors", "torch_geometric", "ase", "e3nn",
-         "canonaut", "networkx", "rdkit"]  # fmt: skip
+         "canonaut", "networkx", "rdkit", "gradio", "pyarrow", "webdataset", "ray",
+         "accelerate", "huggingface_hub"]  # fmt: skip
 
 
 def imported(source, package="canonize"):

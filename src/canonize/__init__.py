@@ -39,6 +39,7 @@ from canonize.audit import (
     simplicial_claims,
 )
 from canonize.errors import LawError, SymmetryError
+from canonize.explain import Choice, Explanation, explain
 from canonize.forms import Cloud, Graph, canonical_hash, canonical_hashes, canonical_keys, duplicates, equivalent
 from canonize.frames import (
     PCA,
@@ -99,6 +100,7 @@ __all__ = [
     "CanonicalOrder",
     "Centred",
     "Chain",
+    "Choice",
     "Cloud",
     "Cochain",
     "Confidence",
@@ -106,6 +108,7 @@ __all__ = [
     "E",
     "Each",
     "Edges",
+    "Explanation",
     "Factor",
     "Fields",
     "FitLog",
@@ -170,6 +173,7 @@ __all__ = [
     "distillation_loss",
     "duplicates",
     "equivalent",
+    "explain",
     "frames",
     "generated_by",
     "groups",

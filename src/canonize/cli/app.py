@@ -14,8 +14,11 @@ from canonize.cli import demo as demonstration
 from canonize.cli import words
 from canonize.cli.adapt import adapt_command
 from canonize.cli.audit import audit_command
+from canonize.cli.canonicalize import canonicalize_command
 from canonize.cli.console import Debug, Seed, out, planned, progress, publish, told
 from canonize.cli.dedupe import dedupe_command
+from canonize.cli.explain import explain_command
+from canonize.cli.playground import playground_command
 from canonize.groups import order
 
 app = typer.Typer(
@@ -63,8 +66,11 @@ def demo(
 
 
 app.command(name="audit")(audit_command)
+app.command(name="explain")(explain_command)
 app.command(name="adapt")(adapt_command)
 app.command(name="dedupe")(dedupe_command)
+app.command(name="canonicalize")(canonicalize_command)
+app.command(name="playground")(playground_command)
 
 
 @app.command()

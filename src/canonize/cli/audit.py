@@ -41,8 +41,8 @@ def audit_command(
     data: Annotated[
         str,
         typer.Option(
-            help="A folder of images (subfolders are classes), or .npz, .npy, .pt. Images of 8 or 16 bits are scaled "
-            "to 0..1, in arrays too; arrays of floats are taken as they are."
+            help="A folder of images (subfolders are classes), or .npz, .npy, .pt, .parquet, .arrow, .tar. Images of "
+            "8 or 16 bits are scaled to 0..1, in arrays too; arrays of floats are taken as they are."
         ),
     ],
     group: Annotated[str, typer.Option(help="Such as C8, D4, SO3, octahedral; `canonize groups` lists them.")],

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
 
 from canonize import report
 from canonize.errors import SymmetryError, refuse
 from canonize.report.verbs import targets
+from canonize.report.words import seen
 
 PLAIN = str.maketrans("─│├┤┬┴┼╭╮╰╯━┃╷╵╴╶╞╡╪═║", "-|+++++++++-|||--+++=|")
 """Lines of tables in ASCII."""
@@ -34,7 +36,18 @@ Report = Annotated[Path | None, typer.Option("--report", help="Folder or file (.
 Model = Annotated[str, typer.Argument(help="module:object, or a file .onnx, .pt, .ts, .pt2.")]
 Targets = Annotated[bool, typer.Option(help="Measure accuracy where the data hold class numbers.")]
 
-out, err = Console(), Console(stderr=True)
+
+
+class Clean(Console):
+    """A console on which names of files and words of errors cannot steer the terminal, nor turn a line around."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """The segments of `renderable` without characters that are not shown; the console's own control codes stay."""
+        for part in super().render(renderable, options):
+            yield part if part.control else Segment(seen(part.text), part.style)
+
+
+out, err = Clean(), Clean(stderr=True)
 
 
 @contextmanager

@@ -19,7 +19,12 @@ INPUT_KEYS = ("inputs", "x", "images", "data", "pos", "arr_0")
 TARGET_KEYS = ("targets", "y", "labels", "target", "arr_1")
 LARGEST = 8 * 2**30
 """Bytes that one entry of an archive may unpack to: a small file that claims more is a mistake, or meant to fill the memory."""
+STORED = (".parquet", ".arrow", ".feather", ".tar")
 KINDS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+"""What these hold. Pillow would look at the content and not at the name, and hand PostScript to an outside interpreter."""
+PIXELS = 89_478_485
+"""Pixels of one image, where Pillow begins to warn: a few bytes may claim very many."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ def load_data(
     divided by 255 or 65,535. Arrays of floats are taken as they are.
 
     Args:
-        where: a folder (one subfolder a class makes targets), or a file.
+        where: a folder (one subfolder a class makes targets), or a file; folders NAME.parquet and NAME.tar of such files.
         size: side in pixels that images are scaled and centre-cropped to; None takes them as they are.
         gray: one channel instead of three.
         limit: at most this many samples, spread evenly, so that data sorted by class show every class.
@@ -63,11 +68,18 @@ def load_data(
     """
     path = Path(where)
     suffix = path.suffix.lower()
-    if path.is_dir():
+    if path.is_dir() and suffix not in STORED:
         data = _folder(path, size=size, gray=gray, limit=limit, report=report)
+    elif suffix in STORED:
+        from canonize.cli.stored import stored
+
+        data = stored(path, count=len(grids), size=size, gray=gray, limit=limit, report=report)
     elif not path.is_file():
         raise refuse(
-            "no such data", got=where, expected="a folder of images or a file .npz, .npy, .pt", fix="check the path"
+            "no such data",
+            got=where,
+            expected="a folder of images or a file .npz, .npy, .pt, .parquet, .arrow, .tar",
+            fix="check the path",
         )
     elif suffix in (".npz", ".npy"):
         data = _limited(_named(_numpy(path), path), grids, limit)
@@ -77,7 +89,7 @@ def load_data(
         raise refuse(
             "data of this kind cannot be read",
             got=path.name,
-            expected="a folder of images, .npz, .npy, .pt",
+            expected="a folder of images, .npz, .npy, .pt, .parquet, .arrow, .tar",
             fix="np.savez(..., inputs=x)",
         )
     inputs = _each(lambda x, axes: _floats(x, axes, alone=len(grids) == 1), data.inputs, grids)
@@ -99,10 +111,12 @@ def read_tensors(path: Path) -> Any:
     Raises:
         SymmetryError: it would have to run code, is damaged, or unpacks to more than the bound.
     """
-    if zipfile.is_zipfile(path):
-        _bounded(path)
     try:
+        if zipfile.is_zipfile(path):
+            _bounded(path)
         return torch.load(path, map_location="cpu", weights_only=True)
+    except SymmetryError:
+        raise
     except Exception as error:
         raise refuse(
             "this file would have to run code to be loaded",
@@ -115,13 +129,15 @@ def read_tensors(path: Path) -> Any:
 def _numpy(path: Path) -> Any:
     """The array of a .npy file; of a .npz file the entries that count, so that no other is unpacked."""
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if path.suffix.lower() == ".npy":
-            return loaded
-        with loaded:
-            keys = [key for key in _keys(loaded.files, path) if key is not None]
-            _bounded(path, {f"{key}.npy" for key in keys})
-            return {key: loaded[key] for key in keys}
+        # Opened here: numpy leaves the file of a damaged archive open.
+        with path.open("rb") as opened:
+            loaded = np.load(opened, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return loaded
+            with loaded:
+                keys = [key for key in _keys(loaded.files, path) if key is not None]
+                _bounded(path, {f"{key}.npy" for key in keys})
+                return {key: loaded[key] for key in keys}
     except SymmetryError:
         raise
     except Exception as error:
@@ -282,13 +298,29 @@ def _folder(
     return Data(torch.stack(pictures), targets, classes if named else ())
 
 
+def check_pixels(opened: Any) -> None:
+    """Refuse an image of Pillow that would unpack to more than `PIXELS`.
+
+    Raises:
+        SymmetryError: a larger one.
+    """
+    if opened.width * opened.height > PIXELS:
+        raise refuse(
+            "an image is too large",
+            got=f"{opened.width:,} x {opened.height:,} pixels",
+            expected=f"at most {PIXELS:,}",
+            fix="scale it down or cut it into tiles",
+        )
+
+
 def _picture(file: Path, *, size: int | None, gray: bool) -> Tensor:
     """One image, (channels, height, width) in [0, 1], turned as its EXIF orientation says."""
     from PIL import Image as Picture
     from PIL import ImageOps
 
     try:
-        with Picture.open(file) as opened:
+        with Picture.open(file, formats=FORMATS) as opened:
+            check_pixels(opened)
             upright = ImageOps.exif_transpose(opened)
             deep = upright.mode.startswith("I")
             if deep:
@@ -301,7 +333,7 @@ def _picture(file: Path, *, size: int | None, gray: bool) -> Tensor:
                 raise _unranged(file, "floating-point numbers")  # noqa: TRY301  # the message names the file
             else:
                 plain = upright.convert("L" if gray else "RGB")
-            array = np.asarray(plain if size is None else ImageOps.fit(plain, (size, size)), dtype=np.float32)
+            return shaped(plain, size=size, gray=gray)
     except SymmetryError:
         raise
     except Exception as error:
@@ -312,7 +344,14 @@ def _picture(file: Path, *, size: int | None, gray: bool) -> Tensor:
             expected="an intact image",
             fix="remove it",
         ) from error
-    if deep:
+
+
+def shaped(plain: Any, *, size: int | None, gray: bool) -> Tensor:
+    """An image of Pillow as (channels, height, width) in [0, 1]: of mode F, with numbers in [0, 1], or L or RGB."""
+    from PIL import ImageOps
+
+    array = np.asarray(plain if size is None else ImageOps.fit(plain, (size, size)), dtype=np.float32)
+    if plain.mode == "F":
         # Smooth scaling overshoots a little; 8-bit images are clipped by Pillow.
         picture = torch.from_numpy(array.clip(0, 1))[None]
         return picture if gray else picture.expand(3, -1, -1)

@@ -6,30 +6,31 @@ import json
 import math
 import os
 import re
-import textwrap
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, final
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from canonize._version import __version__
 from canonize.cli import words
-from canonize.cli.console import Debug, err, out, told
-from canonize.cli.items import Item, find_items
+from canonize.cli.batch import Address, Engine, Workers, bars, check_engine, in_words, mapped, show_bad
+from canonize.cli.console import Debug, out, told
+from canonize.cli.items import find_items
 from canonize.cli.journal import Journal
-from canonize.errors import SymmetryError, refuse
+from canonize.cli.listing import Item, Items
+from canonize.errors import refuse
 from canonize.forms import canonical_hashes, canonical_keys, decided_by_hash, equivalent, linked
 from canonize.forms.cloud import motions
 from canonize.forms.digest import VERSION
 from canonize.groups import FiniteMatrixGroup, Product, S
+from canonize.scale import Chunk, chunked
 
 AT_ONCE = 128
 """Things that are read, hashed and written down together."""
@@ -53,7 +54,8 @@ def dedupe_command(
     where: Annotated[
         Path,
         typer.Argument(
-            help="A folder, or a file: images, .npy, .npz, graph6 (.g6), SMILES (.smi, .csv, .tsv), .sdf, .mol.",
+            help="A folder, or a file: images, .npy, .npz, .parquet, .arrow, .tar (WebDataset; name-{000000..000009}.tar), "
+            "graph6 (.g6), SMILES (.smi, .csv, .tsv), .sdf, .mol.",
             show_default=False,
         ),
     ],
@@ -68,7 +70,7 @@ def dedupe_command(
         ),
     ] = None,
     column: Annotated[
-        str | None, typer.Option(help="Column of a table that holds SMILES, by default 'smiles'.")
+        str | None, typer.Option(help="Column of a table that holds the values, such as SMILES, by default 'smiles'.")
     ] = None,
     stereo: Annotated[
         bool, typer.Option(help="Whether stereochemistry counts in molecules compared as graphs.")
@@ -80,13 +82,17 @@ def dedupe_command(
     seconds: Annotated[
         float, typer.Option(min=0.001, help="For one graph; one that takes longer is told as bad.")
     ] = 60.0,
+    workers: Workers = None,
+    engine: Engine = "local",
+    address: Address = None,
     debug: Debug = False,
 ) -> None:
     """Find what is the same under a group. Exits with 0 for nothing, 1 for duplicates, 3 for things that cannot be read."""
     with told(debug):
         target = None if report is None else _target(report)
         wanted = group_of(group)
-        with _bars() as tell:
+        check_engine(engine, address)
+        with bars() as tell:
             found = find(
                 where,
                 wanted,
@@ -95,6 +101,9 @@ def dedupe_command(
                 stereo=stereo,
                 journal=resume,
                 limit=seconds,
+                workers=workers,
+                engine=engine,
+                address=address,
                 report=tell,
             )
         _show(found)
@@ -125,6 +134,9 @@ def find(
     stereo: bool = True,
     journal: Path | None = None,
     limit: float | None = 60.0,
+    workers: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
     report: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Found:
     """The duplicates in a folder or a file; what cannot be read is told at the end and stops nothing.
@@ -137,12 +149,13 @@ def find(
         stereo: whether stereochemistry counts.
         journal: see `Journal`.
         limit: seconds for the labelling of one graph.
+        workers, engine, address: who computes the keys; see `canonize.cli.batch.mapped`.
         report: called with (what, done, total).
 
     Raises:
         SymmetryError: a tolerance that does not go with the group, nothing to compare, or a journal that does not fit.
     """
-    _check_tolerance(group, tolerance)
+    check_tolerance(group, tolerance)
     items = find_items(where, group, column=column, stereo=stereo)
     settings = {
         "group": repr(group),
@@ -152,45 +165,65 @@ def find(
         "form": VERSION.decode(),
     }
     options = {"tolerance": tolerance, "limit": limit}
-    bad: list[tuple[str, str]] = []
+    wrong: dict[int, str] = {}
     with Journal(journal, settings) as book:
-        old = [book.keys(item) for item in items]
-        waiting = [item for item, keys in zip(items, old, strict=True) if keys is None]
-        keys = {item.name: keys for item, keys in zip(items, old, strict=True) if keys is not None}
-        resumed = len(keys)
-        report("looking", resumed, len(items))
-        for start in range(0, len(waiting), AT_ONCE):
-            chunk = waiting[start : start + AT_ONCE]
-            for item, own in zip(chunk, _keys(chunk, group, options), strict=True):
+        keys = [book.keys(item) for item in items]
+        waiting = [place for place, own in enumerate(keys) if own is None]
+        resumed = done = len(items) - len(waiting)
+        report("looking", done, len(items))
+        work = Hashing(items, group, options)
+        for chunk, found in mapped(work, [*chunked(waiting, AT_ONCE)], engine=engine, workers=workers, address=address):
+            for place, own in zip(chunk.places, found, strict=True):
                 if isinstance(own, str):
-                    bad.append((item.name, own))
-                    book.add(item, None, own)
+                    wrong[place] = own
+                    book.add(items[place], None, own)
                 else:
-                    keys[item.name] = own
-                    book.add(item, own)
+                    keys[place] = own
+                    book.add(items[place], own)
             book.flush()
-            report("looking", resumed + min(start + AT_ONCE, len(waiting)), len(items))
-    good = [item for item in items if item.name in keys]
+            done += len(chunk.places)
+            report("looking", done, len(items))
+    good = [place for place, own in enumerate(keys) if own is not None]
 
     @lru_cache(256)
     def value(place: int) -> Any:
-        return good[place].read()
+        return items[good[place]].read()
 
     def same(i: int, j: int) -> bool:
         return decided_by_hash(value(i), group) or equivalent(value(i), value(j), group, **options)
 
     # One key is a hash that decides; several are of clouds, which have to be compared.
-    several = any(len(own) > 1 for own in keys.values())
+    listed = [own for own in keys if own is not None]
+    several = any(len(own) > 1 for own in listed)
     groups = linked(
-        [keys[item.name] for item in good],
+        listed,
         same if several else None,
         lambda done, total: report("comparing", done, total) if several else None,
     )
-    return Found(len(items), [[good[place].name for place in places] for places in groups], bad, resumed)
+    named = [[items[good[place]].name for place in places] for places in groups]
+    return Found(len(items), named, [(items[place].name, wrong[place]) for place in sorted(wrong)], resumed)
 
 
-def _check_tolerance(group: Any, tolerance: float | None) -> None:
-    """Refuse once, before anything is read, what each thing would refuse."""
+@final
+@dataclass(frozen=True)
+class Hashing:
+    """The job of one chunk: the keys of its items."""
+
+    items: Items
+    group: Any
+    options: dict[str, Any]
+
+    def __call__(self, chunk: Chunk) -> list[tuple[str, ...] | str]:
+        """The keys of each item, or in words what is wrong with it."""
+        return _keys([self.items[place] for place in chunk.places], self.group, self.options)
+
+
+def check_tolerance(group: Any, tolerance: float | None) -> None:
+    """Refuse once, before anything is read, what each thing would refuse.
+
+    Raises:
+        SymmetryError: no positive number, none where there are coordinates, one where there are pixels.
+    """
     if tolerance is not None and not 0 < tolerance < math.inf:
         raise refuse(
             "the tolerance is no positive number",
@@ -222,7 +255,7 @@ def _keys(chunk: Sequence[Item], group: Any, options: dict[str, Any]) -> list[tu
         try:
             values.append((place, item.read()))
         except Exception as error:  # readers of damaged files raise nearly anything
-            found[place] = _words(error)
+            found[place] = in_words(error)
     exact = [(place, value) for place, value in values if decided_by_hash(value, group)]
     try:
         for (place, _), key in zip(exact, canonical_hashes([v for _, v in exact], group, **options), strict=True):
@@ -234,45 +267,8 @@ def _keys(chunk: Sequence[Item], group: Any, options: dict[str, Any]) -> list[tu
         try:
             found[place] = canonical_keys(value, group, **options)
         except Exception as error:
-            found[place] = _words(error)
+            found[place] = in_words(error)
     return found
-
-
-def _words(error: Exception) -> str:
-    if isinstance(error, SymmetryError):
-        lines = str(error).splitlines()
-        got = next((line.partition(":")[2].strip() for line in lines if line.startswith("  got:")), "")
-        return textwrap.shorten(f"{lines[0]} ({got})", 300, placeholder=" ...")
-    return textwrap.shorten(f"{type(error).__name__}: {error}", 300, placeholder=" ...")
-
-
-class _Rate(ProgressColumn):
-    """Things a second."""
-
-    def render(self, task: Task) -> Text:
-        """The speed, once there is one."""
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.0f}/s")
-
-
-@contextmanager
-def _bars() -> Iterator[Callable[[str, int, int], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    bars = Progress(*columns, console=err, transient=not err.is_terminal)
-    known: dict[str, Any] = {}
-
-    def tell(what: str, done: int, total: int) -> None:
-        if what not in known:
-            # What an earlier run has done does not count for the rate.
-            known[what] = bars.add_task(what, total=total, completed=done)
-            bars.start()
-        bars.update(known[what], completed=done, total=total)
-
-    try:
-        yield tell
-    finally:
-        if known:
-            bars.stop()
 
 
 def _show(found: Found) -> None:
@@ -285,10 +281,7 @@ def _show(found: Found) -> None:
             listed = ", ".join(names[:6]) + (f", and {len(names) - 6:,} more" if len(names) > 6 else "")
             table.add_row(f"{len(names):,}", Text(listed))
         out.print(table)
-    for name, why in found.bad[:SHOWN]:
-        err.print(f"bad: {name}: {why}", markup=False, highlight=False, style="red", soft_wrap=True)
-    if len(found.bad) > SHOWN:
-        err.print(f"bad: {len(found.bad) - SHOWN:,} more; --out names them all", markup=False, highlight=False)
+    show_bad(found.bad, "--out")
     told = f"{found.items:,} looked at, {extra:,} to drop in {len(found.groups):,} groups, {len(found.bad):,} bad"
     resumed = f" ({found.resumed:,} from the journal)" if found.resumed else ""
     out.print(told + resumed, markup=False, highlight=False, soft_wrap=True)
@@ -302,6 +295,11 @@ def _target(path: Path) -> Path:
     # Found out now, not after hours of work.
     with _drafted(path) as draft:
         draft.touch(exist_ok=False)
+        # What a run that was killed as it wrote has left; of another name than anything of the user's.
+        mark = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{32}}\.part")
+        for other in path.parent.iterdir():
+            if other != draft and mark.fullmatch(other.name):
+                other.unlink(missing_ok=True)
     return path
 
 

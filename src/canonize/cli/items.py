@@ -1,12 +1,12 @@
-"""The things in a folder or a file that `canonize dedupe` compares: each with a name, and read only when it is its turn."""
+"""The things in a folder or a file that the commands work on: each with a name, and read only when it is its turn."""
 
 from __future__ import annotations
 
+import io
 import math
 import re
 import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import accumulate
 from pathlib import Path
@@ -17,80 +17,111 @@ import torch
 from numpy.lib import format as header
 from torch import Tensor
 
+from canonize.cli.data import FORMATS, LARGEST, check_pixels
 from canonize.cli.data import KINDS as PICTURES
-from canonize.cli.data import LARGEST
 from canonize.cli.lines import cells_of, graph6, lines, records
+from canonize.cli.listing import Item, Items
+from canonize.cli.reading import readable
 from canonize.errors import SymmetryError, refuse
 from canonize.forms import Cloud, Graph
 from canonize.groups import S
 
 GRAPHS, SMILES, RECORDS, ARRAYS = (".g6",), (".smi", ".csv", ".tsv"), (".sdf", ".mol"), (".npy", ".npz")
-KNOWN = (*PICTURES, *ARRAYS, *GRAPHS, *SMILES, *RECORDS)
+TABLES, SHARDS = (".parquet", ".arrow", ".feather"), (".tar",)
+KNOWN = (*PICTURES, *ARRAYS, *GRAPHS, *SMILES, *RECORDS, *TABLES, *SHARDS)
 VALUES = ("inputs", "x", "images", "data", "pos", "positions", "arr_0")
 MARKS = ("kinds", "z", "numbers", "species")
 COUNTS = ("n_atoms", "n_points", "counts")
 MATRICES = ("adjacency",)
+MOST_EMPTY = 2**16
+LONGEST_SMILES = 50_000
+"""Characters; RDKit takes a few hundred bytes for each, and far longer than in proportion for many."""
 
 
-@dataclass(frozen=True)
-class Item:
-    """One thing to compare.
+def find_items(where: Path, group: Any, *, column: str | None = None, stereo: bool = True) -> Items:
+    """What there is to work on, in an order that depends on names and places only.
 
-    Attributes:
-        name: where it stands, relative to the folder: `a/b.png`, `set.g6:12` (line or record, from 1), `set.npz[3]`.
-        stamp: size in bytes and time of change of its file, which tell whether it is as it was.
-        read: makes the value; whatever is wrong with it is raised here.
-    """
-
-    name: str
-    stamp: tuple[int, int]
-    read: Callable[[], Any]
-
-
-def find_items(where: Path, group: Any, *, column: str | None = None, stereo: bool = True) -> list[Item]:
-    """What there is to compare, in an order that depends on names and places only.
+    Rows of tables and samples of shards are not listed one by one: an item of them is made when it is asked for.
 
     Raises:
         SymmetryError: nothing there, nothing of a known kind; for a single file also arrays that do not say what they hold,
             or RDKit not installed. In a folder such a file is an item whose `read` raises.
     """
-    if where.is_dir():
-        files = sorted(file for file in where.rglob("*") if file.suffix.lower() in KNOWN and file.is_file())
-        root = where
-    else:
-        files, root = [where] if where.is_file() and where.suffix.lower() in KNOWN else [], where.parent
-    found: list[Item] = []
+    files, root = _files(where)
+    blocks: list[Sequence[Item]] = []
+    stamps: list[tuple[str, tuple[int, int]]] = []
     for file in files:
         stat = file.stat()
         stamp, name = (stat.st_size, stat.st_mtime_ns), file.relative_to(root).as_posix()
+        stamps.append((name, stamp))
         try:
-            found += [
-                Item(f"{name}{place}", stamp, read)
-                for place, read in _inside(file, group, column=column, stereo=stereo, single=where.is_dir())
-            ]
+            blocks.append(_block(file, name, stamp, group, column=column, stereo=stereo, single=where.is_dir()))
         except Exception as error:
             if not where.is_dir():
                 raise
             # One bad file among many is told with the bad things.
-            found.append(Item(name, stamp, partial(_raised, error)))
+            blocks.append([Item(name, stamp, partial(_raised, error))])
+    found = Items(blocks, stamps)
     if not found:
         raise refuse(
             "nothing to compare",
-            got=f"{where}" if where.exists() else f"{where}, which does not exist",
+            got=f"{where}" if files or where.exists() else f"{where}, which does not exist",
             expected=f"a folder or a file with {', '.join(KNOWN)}",
             fix="check the path",
         )
     return found
 
 
+def _files(where: Path) -> tuple[list[Path], Path]:
+    """The files of known kinds, and the folder to which their names are relative."""
+    if where.is_dir():
+        return sorted(file for file in where.rglob("*") if file.suffix.lower() in KNOWN and file.is_file()), where
+    if where.is_file():
+        return [where] if where.suffix.lower() in KNOWN else [], where.parent
+    # Shards as WebDataset writes them: train-{000000..000146}.tar
+    span = re.fullmatch(r"(.*)\{([0-9]+)\.\.([0-9]+)\}(.*)", where.name)
+    if not span or where.suffix.lower() not in KNOWN:
+        return [], where.parent
+    before, first, last, after = span.groups()
+    names = [f"{before}{number:0{len(first)}}{after}" for number in range(int(first), int(last) + 1)]
+    missing = next((name for name in names if not (where.parent / name).is_file()), None)
+    if missing is not None:
+        raise refuse("a shard is missing", got=missing, expected=f"all of {where.name}", fix="check the numbers")
+    return [where.parent / name for name in names], where.parent
+
+
+def _block(
+    file: Path, name: str, stamp: tuple[int, int], group: Any, *, column: str | None, stereo: bool, single: bool
+) -> Sequence[Item]:
+    suffix = file.suffix.lower()
+    if suffix in (*TABLES, *SHARDS):
+        try:
+            if suffix in TABLES:
+                from canonize.cli.tables import rows_of
+
+                return rows_of(file, name, stamp, column=column, stereo=stereo)
+            from canonize.cli.shards import samples_of
+
+            return samples_of(file, name, stamp)
+        except ModuleNotFoundError as error:
+            raise refuse(
+                "tables are read by Apache Arrow",
+                got=f"{error.name} is not installed",
+                expected="pyarrow",
+                fix="pip install 'canonize[tables]'",
+            ) from None
+    return [
+        Item(f"{name}{place}", stamp, read, *more)
+        for place, read, *more in _inside(file, group, column=column, stereo=stereo, single=single)
+    ]
+
+
 def _raised(error: Exception) -> Any:
     raise error
 
 
-def _inside(
-    file: Path, group: Any, *, column: str | None, stereo: bool, single: bool
-) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """What a file holds: where in it, and how to read it. A .npy file is one thing where `single`."""
+def _inside(file: Path, group: Any, *, column: str | None, stereo: bool, single: bool) -> Iterator[tuple[Any, ...]]:
+    """What a file holds: where in it, how to read it, and what stands beside it. A .npy file is one thing where `single`."""
     suffix = file.suffix.lower()
     if suffix in PICTURES:
         yield "", partial(picture, file)
@@ -101,18 +132,27 @@ def _inside(
     elif suffix in GRAPHS:
         yield from ((f":{number}", partial(graph6, text)) for number, text in lines(file))
     else:
-        yield from ((f":{number}", read) for number, read in _molecules(file, group, column, stereo))
+        yield from ((f":{number}", *read) for number, *read in _molecules(file, group, column, stereo))
 
 
 def picture(file: Path) -> Tensor:
     """The pixels of an image as they are shown, (channels, height, width), whole numbers.
 
     Three channels, or four where something is transparent; gray images of 16 bits keep one channel with all their bits.
+
+    Raises:
+        SymmetryError: a damaged image, one of another format, or one of more pixels than Pillow takes.
     """
+    with readable("an image cannot be read", file.name, expected="an intact image", fix="save it again"):
+        return _pixels(file)
+
+
+def _pixels(file: Path | IO[bytes]) -> Tensor:
     from PIL import Image as Picture
     from PIL import ImageOps
 
-    with Picture.open(file) as opened:
+    with Picture.open(file, formats=FORMATS) as opened:
+        check_pixels(opened)
         upright = ImageOps.exif_transpose(opened)
         if upright.mode.startswith("I") or upright.mode == "F":
             array = np.asarray(upright)
@@ -120,6 +160,27 @@ def picture(file: Path) -> Tensor:
         see_through = "A" in upright.getbands() or "transparency" in upright.info
         pixels = torch.from_numpy(np.array(upright.convert("RGBA" if see_through else "RGB"))).permute(2, 0, 1)
     return pixels[:3] if see_through and bool((pixels[3] == 255).all()) else pixels
+
+
+def bytes_picture(content: bytes) -> Tensor:
+    """`picture` of the bytes of an image file.
+
+    Raises:
+        SymmetryError: bytes that no reader takes for an image, or of a damaged one.
+    """
+    from PIL import UnidentifiedImageError
+
+    with readable("an image cannot be read", "bytes", expected="an intact image", fix="save it again"):
+        try:
+            return _pixels(io.BytesIO(content))
+        except UnidentifiedImageError:
+            # Pillow names the address of the bytes, which is another one each time.
+            raise refuse(
+                "these bytes are no image",
+                got=f"{len(content):,} bytes that begin with {content[:8]!r}",
+                expected=f"an image ({', '.join(FORMATS)}), or an array of np.save",
+                fix="--column names another column",
+            ) from None
 
 
 def _whole(file: Path) -> Tensor:
@@ -148,6 +209,16 @@ def _loaded(file: Path) -> dict[str, np.ndarray[Any, Any]]:
             expected="arrays of numbers, no pickled objects",
             fix="save plain arrays: np.savez(..., pos=x.astype('float32'))",
         ) from error
+
+
+def bytes_array(content: bytes) -> np.ndarray[Any, Any]:
+    """The array of the bytes of a .npy file.
+
+    Raises:
+        SymmetryError: as for files.
+    """
+    with readable("an array cannot be read", "bytes of .npy", expected="an array of numbers", fix="save it again"):
+        return _array(io.BytesIO(content), len(content), "an array")
 
 
 def _entries(archive: zipfile.ZipFile, where: str) -> dict[str, np.ndarray[Any, Any]]:
@@ -219,6 +290,14 @@ def _arrays(file: Path) -> Iterator[tuple[int, Callable[[], Any]]]:
             expected="an array whose first axis goes over the things",
             fix="np.save(..., np.stack(things))",
         )
+    if not values.numel() and len(values) > MOST_EMPTY:
+        # They cost nothing in the file, and each is listed.
+        raise refuse(
+            "the file holds very many things without values",
+            got=f"{file.name}: {main} {tuple(values.shape)}",
+            expected=f"values in them, or at most {MOST_EMPTY:,}",
+            fix="look at the shape of the array",
+        )
     counts = None if told is None else _counts(told, len(values), file.name)
     total = len(values) if counts is None else sum(counts)
     if total != len(values) or (marks is not None and (marks.ndim < 1 or len(marks) != len(values))):
@@ -259,30 +338,45 @@ def _entry(name: str, value: Tensor, marks: Tensor | None) -> Any:
     return value if marks is None else Cloud(value, marks)
 
 
-def _molecules(file: Path, group: Any, column: str | None, stereo: bool) -> Iterator[tuple[int, Callable[[], Any]]]:
-    chemistry = _chemistry()
-    graphs = isinstance(group, S)
-
-    def of_smiles(text: str) -> Any:
-        return chemistry.molecule_graph(chemistry.read_smiles(text), stereo=stereo)
-
-    def of_record(span: tuple[int, int]) -> Any:
-        with file.open("rb") as opened:
-            opened.seek(span[0])
-            block = opened.read(span[1]).decode("utf-8", "replace")
-        read = chemistry.read_block(block, hydrogens=not graphs)
-        return chemistry.molecule_graph(read, stereo=stereo) if graphs else chemistry.molecule_cloud(read)
-
+def _molecules(file: Path, group: Any, column: str | None, stereo: bool) -> Iterator[tuple[Any, ...]]:
+    _chemistry()
     if file.suffix.lower() in RECORDS:
         for number, span in enumerate(records(file)):
-            yield number + 1, partial(of_record, span)
+            yield number + 1, partial(_of_record, file, span, isinstance(group, S), stereo)
     elif file.suffix.lower() == ".smi":
         for number, text in lines(file):
             if not text.startswith("#"):
-                yield number, partial(of_smiles, re.split(r"\s", text, maxsplit=1)[0])
+                word = re.split(r"\s", text, maxsplit=1)[0]
+                yield number, partial(smiles_graph, word, stereo), partial(dict, smiles=word)
     else:
         for number, text in cells_of(file, column):
-            yield number, partial(of_smiles, text)
+            yield number, partial(smiles_graph, text, stereo), partial(dict, smiles=text)
+
+
+def smiles_graph(text: str, stereo: bool) -> Any:
+    """The molecule of a SMILES as a graph.
+
+    Raises:
+        SymmetryError: one that RDKit does not read or that is too long, or RDKit not installed.
+    """
+    chemistry = _chemistry()
+    if len(text) > LONGEST_SMILES:
+        raise refuse(
+            "this SMILES is too long",
+            got=f"{len(text):,} characters: {text[:40]} ...",
+            expected=f"at most {LONGEST_SMILES:,}",
+            fix="larger molecules stand in .sdf files or in tables as graphs",
+        )
+    return chemistry.molecule_graph(chemistry.read_smiles(text), stereo=stereo)
+
+
+def _of_record(file: Path, span: tuple[int, int], graphs: bool, stereo: bool) -> Any:
+    with file.open("rb") as opened:
+        opened.seek(span[0])
+        block = opened.read(span[1]).decode("utf-8", "replace")
+    chemistry = _chemistry()
+    read = chemistry.read_block(block, hydrogens=not graphs)
+    return chemistry.molecule_graph(read, stereo=stereo) if graphs else chemistry.molecule_cloud(read)
 
 
 @lru_cache(1)

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from canonize.cli.items import Item
+from canonize.cli.listing import Item
 from canonize.errors import refuse
 
 FORM = 1
@@ -112,7 +112,7 @@ class Journal:
                         break
                     told = json.loads(line)
                     self._take(told, first=number == 0)
-                except (ValueError, KeyError, TypeError, AttributeError) as error:
+                except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
                     raise refuse(
                         "this is no journal of canonize dedupe, or it is damaged",
                         got=f"{self.path}, line {number + 1}: {line[:60]!r}",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import torch
 
+from canonize.cli.reading import readable
 from canonize.errors import refuse
 from canonize.forms import Graph
 
@@ -22,19 +24,24 @@ def lines(file: Path) -> Iterator[tuple[int, str]]:
         SymmetryError: a line longer than `LONGEST`.
     """
     with file.open(encoding="utf-8", errors="replace") as opened:
-        number = 0
-        while line := opened.readline(LONGEST + 1):
-            number += 1
-            if len(line) > LONGEST:
-                raise refuse(
-                    "a line of this file is too long",
-                    got=f"{file.name}, line {number}",
-                    expected=f"at most {LONGEST:,} characters",
-                    fix="check that it is a text file of one item a line",
-                )
+        for number, line in enumerate(_bounded(opened, file.name), 1):
             text = line.strip()
             if text and not (number == 1 and text in (">>graph6<<", ">>digraph6<<")):
                 yield number, text
+
+
+def _bounded(opened: IO[str], name: str) -> Iterator[str]:
+    number = 0
+    while line := opened.readline(LONGEST + 1):
+        number += 1
+        if len(line) > LONGEST:
+            raise refuse(
+                "a line of this file is too long",
+                got=f"{name}, line {number}",
+                expected=f"at most {LONGEST:,} characters",
+                fix="check that it is a text file of one item a line",
+            )
+        yield line
 
 
 def graph6(line: str) -> Graph:
@@ -92,10 +99,13 @@ def cells_of(file: Path, column: str | None) -> Iterator[tuple[int, str]]:
     """The cells of a column (by default `smiles`) of a table with a header, with the numbers of their lines.
 
     Raises:
-        SymmetryError: no such column.
+        SymmetryError: no such column, a line longer than `LONGEST`, a cell of more than 131,072 characters.
     """
-    with file.open(encoding="utf-8-sig", errors="replace", newline="") as opened:
-        rows = csv.reader(opened, delimiter="\t" if file.suffix.lower() == ".tsv" else ",")
+    with (
+        readable("the table cannot be read", file.name, expected="a table of text", fix="write it again"),
+        file.open(encoding="utf-8-sig", errors="replace", newline="") as opened,
+    ):
+        rows = csv.reader(_bounded(opened, file.name), delimiter="\t" if file.suffix.lower() == ".tsv" else ",")
         head = next(rows, [])
         names = [name.strip().lower() for name in head]
         wanted = (column or "smiles").strip().lower()

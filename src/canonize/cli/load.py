@@ -110,10 +110,18 @@ def _torch_file(path: Path, *, trust: bool) -> Any:
 
 def _kind(path: Path) -> str:
     """What a torch file is, by the names in its archive; nothing of it is unpickled."""
-    if not zipfile.is_zipfile(path):
-        return "pickle"
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
+    try:
+        if not zipfile.is_zipfile(path):
+            return "pickle"
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise refuse(
+            "the model file is damaged",
+            got=f"{path.name} ({type(error).__name__}: {error})",
+            expected="an intact archive",
+            fix="export it again",
+        ) from error
     if any(name.endswith("/constants.pkl") for name in names) and any("/code/" in name for name in names):
         return "TorchScript"
     if path.suffix == ".pt2" or any(name.endswith(("archive_format", "models/model.json")) for name in names):

@@ -271,6 +271,46 @@ def graph_digests(graphs: Sequence[Graph], tolerance: float | None, limit: float
     return found
 
 
+def canonical_graphs(
+    graphs: Sequence[Graph], tolerance: float | None, limit: float | None
+) -> list[tuple[Graph, list[int], str]]:
+    """Each graph with its nodes in canonical order, with the node that came to each place, and its digest.
+
+    The same graph for all that are isomorphic with their features, but for the way in which equal features are told (1 or
+    True). Each undirected edge stands there once, from the smaller to the larger number; edges are sorted.
+
+    Args and errors as for `graph_digests`.
+    """
+    plains = [plain(graph, tolerance) for graph in graphs]
+    found: dict[int, tuple[Graph, list[int], str]] = {}
+    for directed in (False, True):
+        chosen = [place for place, part in enumerate(plains) if part.directed is directed]
+        if chosen:
+            parts = [plains[place] for place in chosen]
+            for place, part, order in zip(chosen, parts, _orders(parts, directed, limit), strict=True):
+                found[place] = (_renumbered(graphs[place], part, order, tolerance), order, _digest(part, order))
+    return [found[place] for place in range(len(plains))]
+
+
+def _renumbered(graph: Graph, part: Plain, order: list[int], tolerance: float | None) -> Graph:
+    places = [0] * part.n
+    for place, node in enumerate(order):
+        places[node] = place
+    first, second = _ends(graph.edges)
+    labels = [None] * len(first) if graph.labels is None else _listed(graph.labels)
+    arcs: dict[tuple[int, int], list[Any]] = {}
+    for u, v, label_ in zip(first, second, labels, strict=True):
+        arcs.setdefault((places[u], places[v]), []).append(label_)
+    if not part.directed:
+        # In both directions the labels are the same.
+        arcs = {(min(ends), max(ends)): inner for ends, inner in arcs.items()}
+    rows = [(*ends, code(each, tolerance), each) for ends, inner in arcs.items() for each in inner]
+    rows.sort(key=lambda row: row[:3])
+    edges = torch.tensor([row[:2] for row in rows], dtype=torch.int64).reshape(-1, 2).T
+    nodes = None if graph.nodes is None else [_listed(graph.nodes)[node] for node in order]
+    return Graph(edges, nodes, None if graph.labels is None else [row[3] for row in rows], part.n, part.directed)
+
+
 def _orders(parts: list[Plain], directed: bool, limit: float | None) -> Iterable[list[int]]:
     """For each graph the node at each place of its canonical order."""
     starts = list(accumulate((part.n for part in parts), initial=0))

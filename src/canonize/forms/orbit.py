@@ -25,6 +25,27 @@ def grid_digest(x: Tensor, group: FiniteMatrixGroup) -> str:
     Raises:
         SymmetryError: elements that do not map the grid onto itself, too few axes.
     """
+    matrices = _lossless(x, group)
+    x = least(x)
+    return min(digest("grid", [bulk(_turned(x, matrix))]) for matrix in downward(matrices))
+
+
+def least_turn(x: Tensor, group: FiniteMatrixGroup) -> tuple[Tensor, Tensor, str]:
+    """The turn of an image or a volume with the smallest digest, the element that takes it back to `x`, and that digest.
+
+    Of the turns with that digest, whose pixels are the same, the first element of the group is taken.
+
+    Raises:
+        SymmetryError: as for `grid_digest`.
+    """
+    matrices = _lossless(x, group)
+    told = [digest("grid", [bulk(_turned(least(x), matrix))]) for matrix in downward(matrices)]
+    best = min(range(len(told)), key=told.__getitem__)
+    # The inverse of a signed permutation is its transpose.
+    return _turned(x, downward(matrices)[best]).contiguous(), matrices[best].mT.contiguous(), told[best]
+
+
+def _lossless(x: Tensor, group: FiniteMatrixGroup) -> Tensor:
     matrices = group.elements(dtype=torch.float64)
     d = matrices.shape[-1]
     if not bool(is_signed_permutation(matrices).all()):
@@ -41,8 +62,7 @@ def grid_digest(x: Tensor, group: FiniteMatrixGroup) -> str:
             expected=f"one image (channels, {'depth, ' if d == 3 else ''}height, width)",
             fix="one image at a time, without a batch axis",
         )
-    x = least(x)
-    return min(digest("grid", [bulk(_turned(x, matrix))]) for matrix in downward(matrices))
+    return matrices
 
 
 def _turned(x: Tensor, matrix: Tensor) -> Tensor:

@@ -1,0 +1,60 @@
+"""What the readers of files share: nothing but a `SymmetryError` comes out of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor
+
+from canonize.errors import SymmetryError, refuse
+
+_ADDRESS = re.compile(" at 0x[0-9a-f]+")
+MOST_NODES = 2**24
+"""Nodes of one graph: room is made for each, so a few bytes that claim more are a mistake, or meant to fill the memory."""
+
+
+@contextmanager
+def readable(what: str, where: object, *, expected: str, fix: str) -> Iterator[None]:
+    """Tell whatever is raised inside as a `SymmetryError`: readers of damaged files raise nearly anything.
+
+    Args:
+        what: the sentence that names the problem.
+        where: the file, or the place in it.
+        expected: what would have been right.
+        fix: what to do next.
+
+    Raises:
+        SymmetryError: instead of any other exception; one of ours passes as it is.
+    """
+    try:
+        yield
+    except SymmetryError:
+        raise
+    except Exception as error:
+        # An address in memory would be another one each time.
+        told = _ADDRESS.sub("", str(error)).strip().splitlines()
+        reason = f"{type(error).__name__}: {told[0][:200]}" if told else type(error).__name__
+        raise refuse(what, got=f"{where}: {reason}", expected=expected, fix=fix) from error
+
+
+def check_nodes(edges: Tensor, count: Any) -> None:
+    """Refuse a graph of a file that claims more nodes than `MOST_NODES`.
+
+    Raises:
+        SymmetryError: a larger count or number of a node, or a count that is no whole number.
+    """
+    if count is not None and (isinstance(count, bool) or not isinstance(count, int)):
+        raise refuse(
+            "the count of nodes is no count", got=f"{count!r}"[:80], expected="a whole number", fix="leave it out"
+        )
+    most = max(count or 0, int(edges.max()) + 1 if edges.numel() else 0)
+    if most > MOST_NODES:
+        raise refuse(
+            "a graph of this file is too large",
+            got=f"{most:,} nodes",
+            expected=f"at most {MOST_NODES:,}",
+            fix="number the nodes from 0 without gaps",
+        )

@@ -1,0 +1,109 @@
+"""Chunks of a data set on Ray Data: the same work as `canonize.scale.run`, on one machine or on a cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import ray
+import ray.data
+import torch
+
+from canonize.errors import refuse
+from canonize.scale import Chunk, Job
+
+BLOCKS = 10_000
+"""Tasks of Ray at most; where there are more chunks, several share one."""
+SMALL = 2**20
+"""Bytes of a job that is sent to each actor as it is; a larger one is put where actors fetch it."""
+
+
+def run(
+    job: Job, chunks: Sequence[Chunk], *, address: str | None = None, workers: int | None = None
+) -> Iterator[tuple[Chunk, Any]]:
+    """Each chunk with what the job made of it, as they are done; the results are those of `canonize.scale.run`, bit for bit.
+
+    Chunks go through `ray.data` as descriptors; each actor gets the job once and reads the data itself, so that files need a
+    place that all machines see, and canonize has to be installed on all. torch has one thread for each chunk.
+
+    Args:
+        job: called once for each chunk (once more where an actor was lost).
+        chunks: what to do.
+        address: of a cluster, such as "auto"; None starts Ray here and ends it afterwards, unless it runs already.
+        workers: actors with one core each; all cores of the cluster where None.
+
+    Raises:
+        SymmetryError: no cluster at this address, fewer than one worker.
+    """
+    if workers is not None and workers < 1:
+        raise refuse("no workers", got=repr(workers), expected="at least 1", fix="workers=2")
+    if not chunks:
+        return
+    started = not ray.is_initialized()
+    if started:
+        _start(address, workers)
+    context = ray.data.DataContext.get_current()
+    logger, level, bars = (
+        logging.getLogger("ray.data"),
+        logging.getLogger("ray.data").level,
+        context.enable_progress_bars,
+    )
+    # The caller has a bar of its own.
+    context.enable_progress_bars = False
+    logger.setLevel(logging.WARNING)
+    try:
+        cores = max(1, int(ray.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call]  # Ray leaves it so
+        held = pickle.dumps(job)
+        # Ray warns of references among the arguments of actors; where it matters one is held here until the end.
+        handed: Any = held if len(held) < SMALL else ray.put(held)
+        described = [{"chunk": pickle.dumps(chunk)} for chunk in chunks]
+        several = ray.data.from_items(described, override_num_blocks=min(len(chunks), BLOCKS))
+        done = several.map_batches(
+            _Worker,
+            batch_size=1,
+            fn_constructor_args=(handed,),
+            num_cpus=1,
+            compute=ray.data.ActorPoolStrategy(size=min(workers or cores, cores, len(chunks))),
+        )
+        for row in done.iter_rows():
+            yield pickle.loads(row["chunk"]), pickle.loads(row["told"])
+    finally:
+        context.enable_progress_bars = bars
+        logger.setLevel(level)
+        if started:
+            ray.shutdown()
+
+
+def _start(address: str | None, workers: int | None) -> None:
+    # Nobody was asked whether counts may be sent.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    quiet: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+    try:
+        if address is None:
+            # Descriptors and summaries are small; the data never come here.
+            ray.init(num_cpus=workers, include_dashboard=False, object_store_memory=200 * 2**20, **quiet)
+        else:
+            ray.init(address=address, **quiet)
+    except Exception as error:  # Ray raises a plain one where it gives up on itself
+        raise refuse(
+            "Ray cannot be reached" if address is not None else "Ray did not start",
+            got=f"address {address!r}: {error}" if address is not None else f"{error}",
+            expected="a cluster that runs, or a machine with a free core, where Ray is up within a quarter of a minute",
+            fix="ray start --head on one machine, then --address auto; --engine local --workers 2 needs no Ray",
+        ) from error
+
+
+class _Worker:
+    """An actor with the job."""
+
+    def __init__(self, job: Any) -> None:
+        self.job: Job = pickle.loads(ray.get(job) if isinstance(job, ray.ObjectRef) else job)
+        torch.set_num_threads(1)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        told = [pickle.dumps(self.job(pickle.loads(each))) for each in batch["chunk"]]
+        return {"chunk": batch["chunk"], "told": np.array(told, dtype=object)}
