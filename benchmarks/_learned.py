@@ -134,16 +134,22 @@ largest change of a probability.
 
 def cost(result: dict[str, Any]) -> str:
     """What a canonicalizer costs."""
+    large = result["ratio_large"]
     rows = [
-        [f"`{name}`" if "(" in name else name, spread(each), f"{result['milliseconds'][name]:.1f}"]
+        [
+            f"`{name}`" if "(" in name else name,
+            spread(each),
+            f"**{large[name]['median']:.4f}x**" if name in large else "",
+            f"{result['milliseconds'][name]:.1f}",
+        ]
         for name, each in result["ratio"].items()
     ]
     size = "x".join(map(str, result["size"]))
     return f"""## The cost of a pose at {size}
 
-The canonicalization alone, the turned image at full size included, over the forward pass of a ResNet-18 on the same batch.
-Median of {result["repeats"]} interleaved ratios, quartiles in brackets.
+The canonicalization alone, the turned image at full size included, over the forward pass of a ResNet-18 and of a ViT-B/16
+(random weights) on the same batch. Medians of {result["repeats"]} interleaved ratios, quartiles in brackets.
 
-{grid(["", "time over ResNet-18", "median, ms"], rows)}
+{grid(["", "time over ResNet-18", "time over ViT-B/16", "median, ms"], rows)}
 
 {how(result)}"""

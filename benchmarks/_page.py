@@ -33,7 +33,9 @@ def pages() -> dict[str, str]:
     import _euclid_runs
     import _graphs
     import _learned
+    import _scale
     import _sets
+    import _speed
 
     core = [HEAD, *(accuracy(load(f"cifar10_c4_{model}")) for model in ("resnet20", "resnet32"))]
     core += [turns(load("lossless_turns")), overhead(load("frame_overhead"))]
@@ -51,7 +53,9 @@ def pages() -> dict[str, str]:
         "learning.md": "\n".join(learned),
         "euclid.md": "\n".join(euclid),
         "graphs.md": _graphs.page(),
+        "speed.md": "\n".join([_speed.HEAD, _speed.operations(load("operations")), _speed.peers(load("peers"))]),
         "sets.md": _sets.sets(load("set_orders")),
+        "scale.md": _scale.page(),
         "euclid_scaling.svg": _euclid.drawing(scaling),
     }
 

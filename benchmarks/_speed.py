@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from _page import grid, how
+from _page import grid, how, spread
 
 HEAD = """# What frames cost
 
@@ -52,5 +52,34 @@ Multiply-adds of finding the pose of an image of 224 x 224 pixels, over those of
 image is no product, and is not counted here; the times [with all of it](learning.md) are on the page of learned frames.
 
 {grid(["frame", *models], shares)}
+
+{how(result)}"""
+
+
+def peers(result: dict[str, Any]) -> str:
+    """The same work by other libraries."""
+    rows = [
+        [
+            row["job"],
+            row["peer"],
+            spread(row["ratio"]),
+            f"{row['milliseconds']['canonize']:.1f}",
+            f"{row['milliseconds'][row['peer']]:.1f}",
+            row["what"],
+            f"{row['right']['canonize']:.2g}",
+            f"{row['right'][row['peer']]:.2g}",
+        ]
+        for row in result["rows"]
+    ]
+    columns = ["job", "peer", "peer's time over ours", "ours, ms", "peer, ms", "right?", "ours", "peer"]
+    return f"""## The same work by other libraries
+
+Above 1 the peer takes longer. Medians of interleaved ratios, quartiles in brackets. escnn keeps its filters between calls in eval
+mode and has neither the normalisation nor the mask of `GroupCNN`, which makes them anew at each call and keeps nothing; its last
+layer has one field, ours eight. equiadapt stands on [another page](core.md), faenet [on that of coordinates](euclid.md), pynauty and
+igraph [on that of graphs](graphs.md). Minimal frame averaging is not published as a package. e3nn is not a peer but what `Irreps` is
+made of.
+
+{grid(columns, rows)}
 
 {how(result)}"""

@@ -38,11 +38,11 @@ class Run:
 
 
 AREAS: dict[str, tuple[Run, ...]] = {
-    "operations": (Run("operations", "operations.py"),),
+    "operations": (Run("operations", "operations.py"), Run("peers", "peers.py", peer="escnn")),
     "images": (
         Run("lossless_turns", "lossless_turns.py"),
         Run("frame_overhead", "frame_overhead.py", peer="equiadapt", data=True),
-        Run("pose_cost", "pose_cost.py --repeats 11"),
+        Run("pose_cost", "pose_cost.py --repeats 7"),
     ),
     "clouds": (
         Run("euclid_speed", "euclid.py speed --threads 2", peer="faenet"),
@@ -62,6 +62,11 @@ AREAS: dict[str, tuple[Run, ...]] = {
         Run("graphs_separation", "graphs.py separation", data=True),
         Run("graphs_exactness", "graphs.py exactness", data=True),
         Run("graph_agreement", "graph_agreement.py"),
+    ),
+    "robustness": (
+        Run("scale", "scale.py", data=True),
+        Run("kills", "kills.py", long=True),
+        Run("fuzz", "fuzz.py --seconds 5", long=True),
     ),
     "accuracy": (
         Run("cifar10_c4_resnet20", "cifar10_c4.py --model resnet20", data=True),

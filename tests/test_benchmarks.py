@@ -28,6 +28,25 @@ def test_a_script_says_how_it_is_called(script: str) -> None:
     assert "usage" in run(script, "--help").stdout
 
 
+def test_one_entry_runs_everything_that_the_pages_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    bench = __import__("bench")
+    runs = {each.name: each for area in bench.AREAS.values() for each in area}
+    pages = FOLDER.parent / "docs" / "benchmarks"
+    assert {path.stem for path in pages.glob("*.json")} <= set(runs)
+    for each in runs.values():
+        assert (FOLDER / each.call.split()[0]).is_file(), each.name
+
+
+def test_what_would_run_is_listed_and_unknown_areas_are_told(tmp_path: Path) -> None:
+    found = run("bench.py", "--list", "--out", str(tmp_path), "operations", "clouds")
+    assert found.returncode == 0, found.stderr
+    assert "benchmarks/operations.py" in found.stdout.replace("\n", "")
+    assert "needs data" in found.stdout
+    assert list(tmp_path.iterdir()) == []
+    assert "no area tables" in run("bench.py", "tables").stderr
+
+
 def test_missing_data_are_told(tmp_path: Path) -> None:
     found = run("cifar10_c4.py", "--data", str(tmp_path / "nowhere"))
     assert found.returncode != 0
