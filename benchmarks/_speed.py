@@ -74,11 +74,11 @@ def peers(result: dict[str, Any]) -> str:
     columns = ["job", "peer", "peer's time over ours", "ours, ms", "peer, ms", "right?", "ours", "peer"]
     return f"""## The same work by other libraries
 
-Above 1 the peer takes longer. Medians of interleaved ratios, quartiles in brackets. escnn keeps its filters between calls in eval
-mode and has neither the normalisation nor the mask of `GroupCNN`, which makes them anew at each call and keeps nothing; its last
-layer has one field, ours eight. equiadapt stands on [another page](core.md), faenet [on that of coordinates](euclid.md), pynauty and
-igraph [on that of graphs](graphs.md). Minimal frame averaging is not published as a package. e3nn is not a peer but what `Irreps` is
-made of.
+Above 1 the peer takes longer. Medians of interleaved ratios, quartiles in brackets. escnn keeps its filters between calls
+in eval mode and has neither the normalisation nor the mask of `GroupCNN`, which makes them anew at each call and keeps
+nothing; its last layer has one field, ours eight. equiadapt stands on [another page](core.md), faenet [on that of
+coordinates](euclid.md), pynauty and igraph [on that of graphs](graphs.md). Minimal frame averaging is not published as a
+package. e3nn is not a peer but what `Irreps` is made of.
 
 {grid(columns, rows)}
 
