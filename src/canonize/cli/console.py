@@ -37,7 +37,6 @@ Model = Annotated[str, typer.Argument(help="module:object, or a file .onnx, .pt,
 Targets = Annotated[bool, typer.Option(help="Measure accuracy where the data hold class numbers.")]
 
 
-
 class Clean(Console):
     """A console on which names of files and words of errors cannot steer the terminal, nor turn a line around."""
 
