@@ -246,3 +246,31 @@ def test_a_sample_of_another_kind_is_bad_by_itself(tmp_path: Path) -> None:
     assert made.rows == 1
     assert made.bad[0][0] == "b.npy"
     assert made.bad[0][1].startswith("the sample is of another kind than the first one (array: ")
+
+
+def test_what_stood_beside_the_values_can_neither_stop_the_run_nor_take_our_names(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    cloud = [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 2.0, 0.0]]
+    beside = {
+        "json": ["not json", '{"a": 1}'],
+        "../evil": [b"x", b"y"],
+        "positions.npy": [b"x", b"y"],
+        "cls": ["0", "1"],
+        "raw.bin": [b"x", b"y"],
+    }
+    pq.write_table(pa.table({"positions": [cloud, cloud], **beside}), tmp_path / "a.parquet")
+    made = canonicalize(tmp_path / "a.parquet", tmp_path / "b.tar", Canonical(Product(S(), SE(3))))
+    assert (made.rows, made.bad) == (2, [])
+    held: list[str] = []
+    for file in sorted((tmp_path / "b.tar").glob("*.tar")) if (tmp_path / "b.tar").is_dir() else [tmp_path / "b.tar"]:
+        with tarfile.open(file) as shard:
+            held += shard.getnames()
+            told = [
+                json.loads(shard.extractfile(name).read())["in"] for name in shard.getnames() if name.endswith("json")
+            ]
+    assert len(held) == len(set(held)), "two files of one name"
+    assert {name.partition(".")[2] for name in held} == {"json", "positions.npy", "cls", "raw.bin"}
+    assert [each["json"] for each in told] == ["not json", {"a": 1}]
+    assert set(told[0]) == {"json", "../evil", "positions.npy"}

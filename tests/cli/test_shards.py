@@ -88,6 +88,12 @@ def test_shards_by_their_numbers(tmp_path: Path) -> None:
         find_items(tmp_path / "a-{008..012}.tar", None)
 
 
+def test_a_last_number_beyond_reason_is_told_at_once(tmp_path: Path) -> None:
+    shard(tmp_path / "a-0.tar", {"a.npy": npy(torch.ones(2))})
+    with pytest.raises(SymmetryError, match=r"a-1\.tar"):
+        find_items(tmp_path / "a-{0..99999999999999}.tar", None)
+
+
 def test_a_shard_that_is_cut_off_loses_no_more_than_it_must(tmp_path: Path) -> None:
     whole = shard(tmp_path / "a.tar", {f"{n}.npy": npy(torch.tensor([n] * 100)) for n in range(4)}).read_bytes()
     for cut in (512, 1300, 2900, 4000):

@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,7 @@ from canonize import (
     Point,
     Poses,
     S,
+    Sampled,
     Scalar,
     Symmetry,
     SymmetryError,
@@ -36,6 +38,7 @@ from canonize import (
     symmetrize,
 )
 from canonize.explain import run as explaining
+from canonize.nn import Scorer
 
 
 @pytest.fixture(autouse=True)
@@ -169,27 +172,39 @@ def test_a_frame_that_does_not_fit_is_listed_with_the_reason() -> None:
     assert found["axes"].refused in str(found)
 
 
-def test_a_fault_of_a_frame_that_is_no_refusal_is_not_swallowed() -> None:
+def test_a_frame_that_fails_in_another_way_is_told_and_loses_nothing_of_the_others() -> None:
     def broken(symmetry: Symmetry, x: Tensor) -> Poses:
-        raise ZeroDivisionError
+        raise ZeroDivisionError("by nothing")
 
     claim, x = CLAIMS["C(4), images"]
-    with pytest.raises(ZeroDivisionError):
-        explain(network(1, 8, 8), claim, x, frames={"broken": broken})
+    found = explain(network(1, 8, 8), claim, x, frames={"broken": broken, "mean": Average()})
+    assert found["broken"].refused == "ZeroDivisionError: by nothing"
+    assert found["mean"].cost is not None
+
+
+def test_a_model_of_arrays() -> None:
+    def model(x: Any) -> Any:
+        assert isinstance(x, np.ndarray)
+        return x.reshape(len(x), -1) @ np.ones((64, 2), np.float32)
+
+    claim, x = CLAIMS["C(4), images"]
+    found = explain(model, claim, x.numpy())
+    assert found["Average()"].cost.passes == 4
+    assert "AssertionError" in found["Best(Confidence(model))"].refused
 
 
 def test_nothing_is_changed_and_nothing_is_drawn_from_the_common_source() -> None:
     claim, x = CLAIMS["C(8), images"]
     model, before = network(1, 16, 16), x.clone()
     weights = [part.clone() for part in model.parameters()]
+    mine = Best(Scorer(1, disk=True)).train()
     state = torch.get_rng_state()
     explain(model, claim, x)
+    explain(model, claim, x, frames={"drawn": Sampled(2), "mine": mine})
+    assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(x, before)
     assert all(torch.equal(one, two) for one, two in zip(weights, model.parameters(), strict=True))
-    # Sampled draws without a generator; everything else must not.
-    torch.set_rng_state(state)
-    explain(model, claim, x, frames={"mean": Average(), "best": Best(lambda x: x.sum((1, 2, 3)))})
-    assert torch.equal(torch.get_rng_state(), state)
+    assert all(part.training for part in mine.modules())
 
 
 def test_as_json_and_as_a_table() -> None:

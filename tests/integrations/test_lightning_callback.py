@@ -215,6 +215,13 @@ def test_a_claim_that_holds_ends_in_a_report(tmp_path):
     assert json.loads((tmp_path / "audits" / "history.json").read_text()) == watch.history
 
 
+class Named(Tiny):
+    """Batches are dicts."""
+
+    def validation_step(self, batch, index):
+        self.log("val_loss", F.cross_entropy(self.net(batch["image"]), batch["label"]))
+
+
 class Energies(lightning.LightningModule):
     """Forces that are differentiated inside, on ragged batches."""
 
@@ -256,6 +263,11 @@ def test_wrong_usage_is_told(tmp_path):
     three = DataLoader(TensorDataset(torch.rand(4, 1, 4, 4), torch.zeros(4).long(), torch.zeros(4)), batch_size=4)
     with pytest.raises(SymmetryError, match=r"cannot tell inputs from targets[\s\S]*AuditCallback[\s\S]*batch 0"):
         trainer(tmp_path, AuditCallback(TURNS)).validate(Tiny(), three, verbose=False)
+    named = DataLoader([{"image": torch.rand(1, 4, 4), "label": 0}] * 4, batch_size=4)
+    with pytest.raises(SymmetryError, match=r"do not fit the claim[\s\S]*unpack="):
+        trainer(tmp_path, AuditCallback(TURNS)).validate(Named(), named, verbose=False)
+    with pytest.raises(SymmetryError, match="nothing to audit"):
+        trainer(tmp_path, AuditCallback(TURNS, fail=True), limit_val_batches=0).fit(Tiny(), data())
     drive = trainer(tmp_path, AuditCallback(TURNS, unpack=lambda batch: (batch[0], None)))
     drive.validate(Tiny(), three, verbose=False)
     assert "audit/error_max" in drive.callback_metrics

@@ -23,6 +23,7 @@ from canonize import (
     Vector,
     Weighted,
     actions,
+    nn,
 )
 from canonize.actions import move
 from canonize.actions.base import lossless
@@ -177,6 +178,14 @@ def test_classifiers_answer_all_copies_alike(estimator, method, frame):
     assert broken > 0.1, "the plain classifier has to break the claim"
     assert hasattr(model, "decision_function") == (method == "decision_function")
     assert model.score(x, y) > 0.5
+
+
+def test_a_network_of_single_precision_looks_at_a_table_of_double_precision():
+    claim, values = FORMS["C4"][0], torch.rand(12, 1, 8, 8, dtype=torch.float64)
+    x, y = labelled(values)
+    model = SymmetrizedClassifier(LogisticRegression(), claim, shape=(1, 8, 8), frame=Best(nn.Scorer(1))).fit(x, y)
+    for copy in copies(claim, values, 4)[0]:
+        np.testing.assert_allclose(model.predict_proba(table(copy)), model.predict_proba(x), atol=1e-12)
 
 
 def test_average_is_training_on_all_turns_and_averaging_over_them():

@@ -93,6 +93,18 @@ def test_a_file_that_is_not_as_it_was_is_written_again(tmp_path: Path, damage: s
     assert content(tmp_path / "torn") == content(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("damage", ["gone", "cut"])
+def test_a_finished_folder_that_has_lost_a_file_is_mended(tmp_path: Path, damage: str) -> None:
+    work(tmp_path / "whole")
+    work(tmp_path / "torn")
+    file = tmp_path / "torn" / "1.txt"
+    file.unlink() if damage == "gone" else file.write_text("chun")
+    with pytest.raises(Stopped):
+        work(tmp_path / "torn", "draft 1")
+    assert work(tmp_path / "torn") == [1]
+    assert content(tmp_path / "torn") == content(tmp_path / "whole")
+
+
 def test_the_order_in_which_chunks_end_does_not_show(tmp_path: Path) -> None:
     for name, order in (("up", range(CHUNKS)), ("down", range(CHUNKS - 1, -1, -1))):
         with Folder(tmp_path / name, SETTINGS) as folder:

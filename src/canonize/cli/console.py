@@ -46,7 +46,8 @@ class Clean(Console):
             yield part if part.control else Segment(seen(part.text), part.style)
 
 
-out, err = Clean(), Clean(stderr=True)
+# A file that is called x:a:y is no emoji.
+out, err = Clean(emoji=False), Clean(emoji=False, stderr=True)
 
 
 @contextmanager

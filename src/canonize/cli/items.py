@@ -83,11 +83,14 @@ def _files(where: Path) -> tuple[list[Path], Path]:
     if not span or where.suffix.lower() not in KNOWN:
         return [], where.parent
     before, first, last, after = span.groups()
-    names = [f"{before}{number:0{len(first)}}{after}" for number in range(int(first), int(last) + 1)]
-    missing = next((name for name in names if not (where.parent / name).is_file()), None)
-    if missing is not None:
-        raise refuse("a shard is missing", got=missing, expected=f"all of {where.name}", fix="check the numbers")
-    return [where.parent / name for name in names], where.parent
+    found: list[Path] = []
+    # One after the other: a wrong last number is told at the first shard that is not there.
+    for number in range(int(first), int(last) + 1):
+        file = where.parent / f"{before}{number:0{len(first)}}{after}"
+        if not file.is_file():
+            raise refuse("a shard is missing", got=file.name, expected=f"all of {where.name}", fix="check the numbers")
+        found.append(file)
+    return found, where.parent
 
 
 def _block(

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from canonize._tree import own, to_arrays, to_tensors
 from canonize.actions.trees import batch_of, take
+from canonize.adapt.modes import in_eval
 from canonize.audit.cost import passes_of, peak_of, wait
 from canonize.audit.preflight import check_inputs, check_model, failure
 from canonize.audit.result import Cost
@@ -79,7 +80,7 @@ def explain(
         check_inputs(symmetry.inputs, value, count)
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise refuse("explain: bad batch_size", got=repr(batch_size), expected="at least 1", fix="batch_size=64")
-        chosen = _chosen(symmetry, model, value, frames)
+        chosen = _chosen(symmetry, model, value, frames, device)
         batch = min(batch_size, count)
         some = take(symmetry.inputs, value, torch.arange(batch, device=device))
 
@@ -87,7 +88,9 @@ def explain(
             mine = own(some, some)
             return call(one, symmetry, to_arrays(mine) if arrays else mine)
 
-        with torch.set_grad_enabled(gradients):
+        # Frames that draw are not handed a source here; what they draw is put back.
+        devices = [device] if device.type == "cuda" else []
+        with torch.set_grad_enabled(gradients), torch.random.fork_rng(devices=devices):
             plain = _Plain(model, symmetry, some, run, batch, device)
             choices = []
             for number, (text, why, make) in enumerate(chosen):
@@ -112,9 +115,17 @@ def _dearness(choice: Choice) -> float:
     return math.inf if cost is None else cost.seconds / max(cost.plain_seconds or 0.0, 1e-12)
 
 
-def _chosen(symmetry: Symmetry, model: Any, value: Any, frames: Mapping[str, Any] | None) -> list[Offer]:
+def _placed(frame: Any, device: torch.device) -> Any:
+    """A new frame as it is used: in eval mode, where the inputs are."""
+    return frame.eval().to(device) if isinstance(frame, nn.Module) else frame
+
+
+def _chosen(
+    symmetry: Symmetry, model: Any, value: Any, frames: Mapping[str, Any] | None, device: torch.device
+) -> list[Offer]:
     if frames is None:
-        return offers(symmetry, model, value)
+        found = offers(symmetry, model, value)
+        return [(text, why, lambda make=make: _placed(make(), device)) for text, why, make in found]  # type: ignore[misc]  # binds it
     if not isinstance(frames, Mapping) or not frames:
         raise refuse(
             "explain: frames go by name",
@@ -159,15 +170,22 @@ def _choice(text: str, why: str, make: Callable[[], Any], plain: _Plain) -> Choi
     frame, run = None, plain.run
     try:
         frame = make()
-        if isinstance(frame, nn.Module) and frame.training:
-            frame = frame.eval().to(plain.device)
         mended = symmetrize(plain.model, plain.symmetry, frame)
-        passes = passes_of(run, mended, plain.batch)
-        whole = _operations(lambda: run(mended))
-        calls = {"plain": lambda: run(plain.model), "whole": lambda: run(mended), "poses": lambda: run(mended.poses)}
-        times = _timed(calls, plain.device)
-    except SymmetryError as error:
-        return Choice(text, "" if frame is None else type(frame).__name__, why, refused=str(error).splitlines()[0])
+        with in_eval(frame):
+            passes = passes_of(run, mended, plain.batch)
+            whole = _operations(lambda: run(mended))
+            memory = peak_of(lambda: run(mended), plain.device)
+            calls = {
+                "plain": lambda: run(plain.model),
+                "whole": lambda: run(mended),
+                "poses": lambda: run(mended.poses),
+            }
+            times = _timed(calls, plain.device)
+    except Exception as error:
+        # One frame less is no reason to lose what was found of the others.
+        first = next(iter(str(error).strip().splitlines()), "")
+        told = first if isinstance(error, SymmetryError) else f"{type(error).__name__}: {first}"
+        return Choice(text, "" if frame is None else type(frame).__name__, why, refused=told)
     middle = {name: statistics.median(each) for name, each in times.items()}
     return Choice(
         frame=text,
@@ -177,7 +195,7 @@ def _choice(text: str, why: str, make: Callable[[], Any], plain: _Plain) -> Choi
             plain.batch,
             passes,
             middle["whole"],
-            peak_of(lambda: run(mended), plain.device),
+            memory,
             middle["plain"],
             plain.memory,
         ),

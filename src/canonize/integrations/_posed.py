@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
-from torch import Tensor
+from torch import Tensor, nn
 
+from canonize._tree import map_tensors
 from canonize.actions import Nodes, Scalar
 from canonize.actions.trees import at, move
 from canonize.adapt.modes import in_eval
 from canonize.errors import refuse, within
+from canonize.frames import Poses
+from canonize.frames.base import draws
 from canonize.groups import S
 from canonize.symmetrize import Symmetrized
 from canonize.symmetry import Symmetry, check_is_claim
@@ -41,7 +45,9 @@ class Posed(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     def _rows(self, table: Any) -> Tensor:
         """(rows, features) as (rows, *shape)."""
         count, features = table.shape
-        shape = (features,) if self.shape is None else tuple(self.shape)
+        shape = (
+            (features,) if self.shape is None else (self.shape,) if isinstance(self.shape, int) else tuple(self.shape)
+        )
         if math.prod(shape) != features:
             raise refuse(
                 f"{type(self).__name__}: the shape does not hold the features",
@@ -54,7 +60,7 @@ class Posed(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     def _seen(self, rows: Tensor) -> Iterator[tuple[slice, Any, Tensor, Tensor]]:
         """Part by part: which rows, the elements of their poses, their weights (k, part), and what a model is shown."""
         claim = self._claim()
-        posed = Symmetrized(torch.nn.Identity(), claim, self.frame)
+        posed = Symmetrized(torch.nn.Identity(), claim, seeing(self.frame))
         with in_eval(posed), torch.no_grad(), within("{}(...)", type(self).__name__):
             for start in range(0, len(rows), ROWS):
                 part = slice(start, start + ROWS)
@@ -67,6 +73,32 @@ class Posed(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
 
     def _validated(self, table: Any, *, reset: bool) -> Any:
         return validate_data(self, table, dtype=[np.float64, np.float32], reset=reset)
+
+
+def seeing(frame: Any) -> Any:
+    """A frame that is shown rows in the precision of its weights: tables are float64 as a rule, and networks float32."""
+    weights = frame.parameters() if isinstance(frame, nn.Module) else ()
+    dtype = next((part.dtype for part in weights if part.is_floating_point()), None)
+    return frame if dtype is None else _InPrecision(frame, dtype)
+
+
+class _InPrecision(nn.Module):
+    def __init__(self, frame: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.frame = frame
+        self.dtype = dtype
+
+    def forward(self, symmetry: Symmetry, inputs: Any, *, generator: torch.Generator | None = None) -> Poses:
+        wanted: set[torch.dtype] = set()
+
+        def there(x: Tensor) -> Tensor:
+            wanted.update([x.dtype] if x.is_floating_point() else [])
+            return x.to(self.dtype) if x.is_floating_point() else x
+
+        poses: Poses = self.frame(symmetry, map_tensors(there, inputs), **draws(self.frame, generator))
+        dtype = next(iter(wanted), self.dtype)
+        elements = map_tensors(lambda x: x.to(dtype) if x.is_floating_point() else x, poses.elements)
+        return replace(poses, elements=elements, weights=poses.weights.to(dtype))
 
 
 def first(forms: Tensor, alive: Tensor) -> Tensor:

@@ -116,7 +116,7 @@ class Canonizer(ModelHubMixin, library_name="canonize"):
             else:
                 # Those of other weights would be no audits of these.
                 (folder / AUDITS).unlink(missing_ok=True)
-            if not (folder / CARD).exists() or MARK in (folder / CARD).read_text(encoding="utf-8"):
+            if not (folder / CARD).exists() or MARK in (folder / CARD).read_text(encoding="utf-8", errors="replace"):
                 described.save(folder / CARD)
         if not push_to_hub:
             return None

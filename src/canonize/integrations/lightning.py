@@ -21,7 +21,7 @@ from canonize.actions.trees import batch_of, separable, take
 from canonize.adapt.batches import Loaded, Unpack, on_device
 from canonize.adapt.modes import in_eval
 from canonize.audit import Audit, accuracy, audit
-from canonize.errors import LawError, refuse, within
+from canonize.errors import LawError, SymmetryError, refuse, within
 from canonize.report import write
 from canonize.symmetry import Symmetry, arguments, check_is_claim
 
@@ -171,10 +171,22 @@ class AuditCallback(Callback):
         if self.inputs is not None or not first or enough or not self._due(trainer):
             return
         with within("AuditCallback(...), validation batch {}", batch_idx):
-            one = Loaded(self.symmetry, [batch], self.unpack).epoch(torch.Generator())
+            one = list(Loaded(self.symmetry, [batch], self.unpack).epoch(torch.Generator()))
             # Not inference tensors, which no one could differentiate; and the loop may reuse its own.
             with torch.inference_mode(False):
+                for inputs, _ in one:
+                    self._check(inputs)
                 self._kept += [(map_tensors(torch.clone, x), map_tensors(torch.clone, y)) for x, y in one]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse to stand by where there will be nothing to audit: a guard that never looks would pass for one that did."""
+        if self.inputs is None and not trainer.enable_validation:
+            raise refuse(
+                "AuditCallback has nothing to audit",
+                got="no inputs=, and a trainer without validation",
+                expected="one of them",
+                fix="AuditCallback(symmetry, inputs), or a validation loader, a validation_step and limit_val_batches > 0",
+            )
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Audit, log, and raise where `fail` asks for it."""
@@ -203,6 +215,17 @@ class AuditCallback(Callback):
         if trainer.state.fn == TrainerFn.VALIDATING:
             return True
         return not trainer.sanity_checking and (trainer.current_epoch + 1) % self.every_n_epochs == 0
+
+    def _check(self, inputs: Any) -> None:
+        try:
+            batch_of(self.symmetry.inputs, inputs)
+        except SymmetryError as error:
+            raise refuse(
+                "the validation batches do not fit the claim",
+                got=str(error).splitlines()[0],
+                expected=f"inputs for {self.symmetry!r}, or a pair of these and targets",
+                fix='say where they are: AuditCallback(..., unpack=lambda batch: (batch["image"], batch["label"]))',
+            ) from error
 
     def _count(self, pair: tuple[Any, Any]) -> int:
         return batch_of(self.symmetry.inputs, pair[0])[0]

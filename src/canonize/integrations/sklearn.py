@@ -32,7 +32,7 @@ from canonize.actions import Scalar
 from canonize.actions.trees import at, move
 from canonize.adapt.modes import in_eval
 from canonize.errors import refuse
-from canonize.integrations._posed import ROWS, Posed, first
+from canonize.integrations._posed import ROWS, Posed, first, seeing
 from canonize.symmetrize import Symmetrized
 from canonize.symmetry import Symmetry
 
@@ -159,7 +159,7 @@ class _Symmetrized(MetaEstimatorMixin, Posed):  # type: ignore[misc]
             answer = ask(shown.flatten(1).numpy())
             return torch.from_numpy(np.array(answer, dtype=np.float64))
 
-        posed = Symmetrized(model, claim, self.frame, chunk=_CHUNK)
+        posed = Symmetrized(model, claim, seeing(self.frame), chunk=_CHUNK)
         with in_eval(posed), torch.no_grad():
             parts = [posed(rows[start : start + ROWS]) for start in range(0, len(rows), ROWS)]
         return torch.cat(parts).numpy()

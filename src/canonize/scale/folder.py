@@ -101,10 +101,16 @@ class Folder:
 
     def _open(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
-        if (self.path / MANIFEST).exists():
-            self._finished()
-            return
-        journal = self.path / JOURNAL
+        journal, manifest = self.path / JOURNAL, self.path / MANIFEST
+        if manifest.exists():
+            if self._finished():
+                return
+            # A file has gone since: back to a journal of those that are there.
+            header = {"canonize": FORM, "settings": self.settings}
+            with drafted(journal) as draft:
+                lines = (json.dumps(line, ensure_ascii=True) + "\n" for line in (header, *self.listed()))
+                draft.write_text("".join(lines), encoding="utf-8")
+            manifest.unlink()
         if not journal.exists() and any(not each.name.startswith(".") for each in self.path.iterdir()):
             raise refuse(
                 "the folder holds something else",
@@ -130,11 +136,15 @@ class Folder:
             self._journal.close()
             self._journal = None
 
-    def _finished(self) -> None:
+    def _finished(self) -> bool:
+        """Take over the chunks of a manifest; whether all of their files are there."""
         try:
             found = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
             self._fitting(found["settings"])
-            self.known = {int(part["chunk"]): part for part in found["chunks"]}
+            for told in found["chunks"]:
+                self._take(told)
+            if len(self.known) < len(found["chunks"]):
+                return False
         except SymmetryError:
             raise
         except _DAMAGE as error:
@@ -142,6 +152,7 @@ class Folder:
         # A run that was killed between the manifest and this.
         (self.path / JOURNAL).unlink(missing_ok=True)
         self.complete = True
+        return True
 
     def _lock(self) -> None:
         try:
@@ -201,7 +212,7 @@ class Folder:
             "the folder is of other settings, or of other data",
             got=", ".join(f"{name}={settings.get(name)!r}" for name in named),
             expected=", ".join(f"{name}={self.settings.get(name)!r}" for name in named),
-            fix="the same call on the same data as before, or another --out",
+            fix="the same call on the same data as before, or another folder",
         )
 
     def _append(self, line: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -230,6 +231,9 @@ def beside_names(layout: Layout) -> dict[str, str]:
     return made
 
 
+EXTENSIONS = ("png", "npy", "json", "positions.npy", "species.npy")
+"""Files of ours in a shard; no column that stood beside the values is written under these names."""
+_EXTENSION = re.compile(r"\w+(\.\w+)*", re.ASCII)
 OWN = (
     "source", "image", "array", "positions", "species", "kinds", "edges", "count", "directed", "nodes", "labels",
     *(f"pose_{name}" for name in POSE), "margin", "hash",
@@ -277,10 +281,10 @@ class _Tar:
             for name, value in sample.beside.items():
                 if name in ("cls", "txt", "text", "transcript", "caption") and isinstance(value, str):
                     put(name, value.encode())
-                elif isinstance(value, bytes) and name not in ("png", "npy"):
+                elif isinstance(value, bytes) and name not in EXTENSIONS and _EXTENSION.fullmatch(name):
                     put(name, value)
                 else:
-                    beside[name] = json.loads(value) if name == "json" and isinstance(value, str) else value
+                    beside[name] = _parsed(value) if name == "json" else value
             if beside:
                 told["in"] = beside
             put("json", json.dumps(told, default=_plain).encode())
@@ -294,6 +298,14 @@ class _Tar:
         info = tarfile.TarInfo(f"{key}.{extension}")
         info.size, info.mode = len(content), 0o644
         self.file.addfile(info, io.BytesIO(content))
+
+
+def _parsed(value: Any) -> Any:
+    """What a string of JSON says; what is no JSON as it is."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return value
 
 
 def _plain(value: Any) -> Any:
