@@ -133,7 +133,9 @@ def test_two_halves_merged_are_the_whole(kind, reduction):
     merged = copy.deepcopy(second)
     merged.merge_state(first)
     assert torch.equal(merged.compute().sort().values, wanted.sort().values)
-    assert not torch.equal(first.compute(), wanted) or reduction in ("max", "worst_case"), "a half must not be enough"
+    # The worst of all, and of few the 99th percentile too, may lie in the first half.
+    extreme = reduction in ("max", "q99", "worst_case")
+    assert not torch.equal(first.compute(), wanted) or extreme, "a half must not be enough"
     first._computed = None
     first.dist_sync_fn, first.distributed_available_fn = gathered([first, second]), lambda: True
     assert torch.equal(first.compute(), wanted)
