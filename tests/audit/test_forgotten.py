@@ -388,7 +388,7 @@ def test_it_costs_nothing_where_the_claim_holds_and_little_where_it_fails():
 def test_nothing_else_of_the_audit_depends_on_it(monkeypatch):
     model, claim, inputs, *_ = CASES["a dict, None"]
     found = audit(model, claim, inputs, cost=False)
-    monkeypatch.setattr(sys.modules["canonize.audit.run"], "forgotten", lambda *_: None)
+    monkeypatch.setattr(sys.modules["canonize.audit.conclude"], "forgotten", lambda *_: None)
     plain = audit(model, claim, inputs, cost=False)
     assert {**found.as_dict(), "forgotten": None} == plain.as_dict()
     assert torch.equal(found.errors, plain.errors)

@@ -13,8 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import torch
 
-from stored_cases import FEW, cloud_table
+from stored_cases import FEW, cloud_table, table
 
 pytest.importorskip("ray", reason="ray is not installed")
 pytest.importorskip("pyarrow", reason="pyarrow is not installed")
@@ -83,13 +84,19 @@ def test_ray_gives_what_one_process_gives(tmp_path: Path, cluster: str) -> None:
     (tmp_path / "in").mkdir()
     cloud_table(tmp_path / "in" / "a.parquet")
     (tmp_path / "in" / "b.parquet").write_bytes(b"no table")
+    # Of one size, as a model takes them, but for the last.
+    table(
+        tmp_path / "even.parquet",
+        positions=[*torch.rand(9, 4, 3, generator=torch.Generator().manual_seed(0)).tolist(), [[0.0, 0.0, 0.0]]],
+    )
     script = [sys.executable, str(Path(__file__).with_name("ray_engine.py")), str(tmp_path), cluster]
     done = subprocess.run(script, capture_output=True, text=True, check=False, env=PLAIN, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    told = [line for line in done.stdout.splitlines() if line.startswith(("canonicalize", "dedupe"))]
+    told = [line for line in done.stdout.splitlines() if line.startswith(("canonicalize", "audit", "dedupe"))]
     assert told[0] == told[1] == f"canonicalize {FEW} 1"
-    assert told[2] == told[3]
-    assert f"[['a.parquet[0]', 'a.parquet[{FEW - 1}]']]" in told[2]
+    assert told[2] == "audit fail 9 1"
+    assert told[3] == told[4]
+    assert f"[['a.parquet[0]', 'a.parquet[{FEW - 1}]']]" in told[3]
     local, ray = (
         {path.name: path.read_bytes() for path in (tmp_path / f"{name}.parquet").iterdir()} for name in ("local", "ray")
     )

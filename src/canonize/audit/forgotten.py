@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,8 +15,9 @@ from canonize.actions import Tensor as TensorAction
 from canonize.actions.fields import Numbering
 from canonize.actions.rows import Layout, layout
 from canonize.actions.trees import at, separable, take
+from canonize.audit.raw import Found
 from canonize.audit.result import Forgotten
-from canonize.audit.sweep import Found, Plan, run, sweep
+from canonize.audit.sweep import Plan, run, sweep
 from canonize.errors import SymmetryError
 from canonize.groups import Rigid
 from canonize.symmetry import Symmetry
@@ -51,7 +52,7 @@ class _Option:
     action: Any
 
 
-def forgotten(plan: Plan, found: Found, tolerance: float) -> Forgotten | None:
+def forgotten(few: Callable[[], Plan], tolerance: float) -> Forgotten | None:
     """What was declared wrongly, where another declaration makes the error fall clearly; None where none does.
 
     Each tensor that is declared to stand still (None, `Scalar()`, or left out by `Fields`), and has the shape of something
@@ -60,12 +61,11 @@ def forgotten(plan: Plan, found: Found, tolerance: float) -> Forgotten | None:
     were, which would only hide an error. Measured on the samples and elements with the largest errors.
 
     Args:
-        plan: of the audit that failed.
-        found: what it found.
+        few: gives the plan of these samples and elements alone.
         tolerance: the largest error that passes.
     """
     try:
-        small = _few(plan, found)
+        small = few()
         before = sweep(small, None)
         worst = max(before.by_output.values())
         # Not for answers that are lost or random: there is nothing to compare with.
@@ -78,25 +78,36 @@ def forgotten(plan: Plan, found: Found, tolerance: float) -> Forgotten | None:
     return None if chosen is None else _told(small.symmetry, *chosen)
 
 
-def _few(plan: Plan, found: Found) -> Plan:
+def few_of(plan: Plan, errors: Tensor) -> Plan:
     """The plan with the samples and the elements of the largest errors, as far as samples can be told apart."""
-    errors = found.errors.nan_to_num(posinf=torch.finfo(torch.float64).max)
     spec, count = plan.symmetry.inputs, plan.shape[1]
-    samples = torch.arange(count)
-    if separable(spec, plan.value):
-        samples = errors.amax(0).topk(min(SAMPLES, count)).indices.sort().values
-    numbers = errors[:, samples].amax(1).topk(min(ELEMENTS, plan.shape[0])).indices
+    samples = worst_samples(errors) if separable(spec, plan.value) else torch.arange(count)
+    few = replace(plan, value=take(spec, plan.value, samples), table=at(plan.table, (slice(None), samples)))
+    return at_worst(few, errors[:, samples])
+
+
+def worst_samples(errors: Tensor) -> Tensor:
+    """Which samples have the largest errors, in their order, (few,) int64."""
+    return _finite(errors).amax(0).topk(min(SAMPLES, errors.shape[1])).indices.sort().values
+
+
+def at_worst(plan: Plan, errors: Tensor) -> Plan:
+    """The plan of a few samples in one batch, at the elements of their largest errors, (elements, samples)."""
+    numbers = _finite(errors).amax(1).topk(min(ELEMENTS, len(errors))).indices
     return replace(
         plan,
-        value=take(spec, plan.value, samples),
-        table=at(plan.table, (numbers[:, None], samples)),
-        shape=(len(numbers), len(samples)),
-        batch_size=len(samples),
+        table=at(plan.table, (numbers,)),
+        shape=(len(numbers), errors.shape[1]),
+        batch_size=errors.shape[1],
         targets=None,
         metric=None,
         decision=None,
         exhaustive=False,
     )
+
+
+def _finite(errors: Tensor) -> Tensor:
+    return errors.nan_to_num(posinf=torch.finfo(torch.float64).max)
 
 
 def _search(plan: Plan, before: Found, options: list[_Option]) -> tuple[list[_Option], float, float] | None:

@@ -60,37 +60,40 @@ def gallery(plan: Plan, count: int) -> Gallery | None:
 
 def worst_cases(plan: Plan, errors: Tensor, count: int) -> tuple[WorstCase, ...]:
     """The inputs with the largest errors, each at its worst element, the largest first; inputs without error left out."""
-    symmetry, batch = plan.symmetry, plan.batch_size
+    return tuple(worst_case(plan, sample, sample, number, error) for sample, number, error in worst_of(errors, count))
+
+
+def worst_of(errors: Tensor, count: int) -> list[tuple[int, int, float]]:
+    """Sample, element and error of the samples with the largest errors; those without error left out."""
     largest, position = errors.max(0)
-    cases = []
-    for sample in largest.argsort(descending=True, stable=True)[:count].tolist():
-        if not float(largest[sample]) > 0:
-            break
-        # Show the sample among its neighbours, turned as they were: some models answer for the batch as a whole.
-        start = sample // batch * batch
-        members = torch.arange(start, min(start + batch, errors.shape[1]))
-        some = take(symmetry.inputs, plan.value, members)
-        number = int(position[sample])
-        g = plan.elements(plan.numbers(plan.turn(number, sample), members), members)
-        turned = move(symmetry.inputs, g, some)
-        index = layout(symmetry.inputs, some)
-        answer = run(plan, some, "the inputs as they came")
-        back = run(plan, turned, "the moved inputs")
-        back = move(symmetry.outputs, symmetry.group.inverse(g), back, index=index)
-        here = sample - start
-        first, second = picture(symmetry.inputs, some), picture(symmetry.inputs, turned)
-        cases.append(
-            WorstCase(
-                sample=sample,
-                label=label(at(g, here), number),
-                error=float(largest[sample]),
-                answer=in_words(symmetry.outputs, answer, index, here),
-                turned_answer=in_words(symmetry.outputs, back, index, here),
-                picture=None if first is None else first[here],
-                turned_picture=None if second is None else second[here],
-            )
-        )
-    return tuple(cases)
+    chosen = largest.argsort(descending=True, stable=True)[:count].tolist()
+    return [(n, int(position[n]), float(largest[n])) for n in chosen if float(largest[n]) > 0]
+
+
+def worst_case(plan: Plan, sample: int, name: int, number: int, error: float) -> WorstCase:
+    """One sample of the plan, which the report calls `name`, at one element."""
+    symmetry, batch = plan.symmetry, plan.batch_size
+    # Show the sample among its neighbours, turned as they were: some models answer for the batch as a whole.
+    start = sample // batch * batch
+    members = torch.arange(start, min(start + batch, plan.shape[1]))
+    some = take(symmetry.inputs, plan.value, members)
+    g = plan.elements(plan.numbers(plan.turn(number, sample), members), members)
+    turned = move(symmetry.inputs, g, some)
+    index = layout(symmetry.inputs, some)
+    answer = run(plan, some, "the inputs as they came")
+    back = run(plan, turned, "the moved inputs")
+    back = move(symmetry.outputs, symmetry.group.inverse(g), back, index=index)
+    here = sample - start
+    first, second = picture(symmetry.inputs, some), picture(symmetry.inputs, turned)
+    return WorstCase(
+        sample=name,
+        label=label(at(g, here), number),
+        error=error,
+        answer=in_words(symmetry.outputs, answer, index, here),
+        turned_answer=in_words(symmetry.outputs, back, index, here),
+        picture=None if first is None else first[here],
+        turned_picture=None if second is None else second[here],
+    )
 
 
 def in_words(spec: Any, output: Any, index: Layout | None, sample: int) -> str:

@@ -9,20 +9,38 @@ from torch import Tensor
 
 from canonize.actions.trees import at
 from canonize.audit.labels import label, matrices, mirrored, plane_angles, turn_angles
+from canonize.audit.raw import Found
 from canonize.audit.result import ElementRow
-from canonize.audit.sweep import Found
 
 BINS = 24
 """Ranges of 15 degrees around the circle, for groups that turn the plane by any angle."""
+SPACE = 12
+"""Ranges of 15 degrees from 0 to 180, for turns of space."""
 
 
-def rows_of(table: Any, found: Found, *, exhaustive: bool) -> tuple[ElementRow, ...]:
+def ranges_of(table: Any) -> Tensor | None:
+    """Which range of angles each element falls into, (elements, samples) int8; None where elements have no angle.
+
+    The ranges of mirrored ones come after the others, and those of three dimensions after all of the plane.
+    """
+    matrix = matrices(table)
+    if matrix is None:
+        return None
+    planar = matrix.shape[-1] == 2
+    angles = (plane_angles(matrix) if planar else turn_angles(matrix)).cpu()
+    count = BINS if planar else SPACE
+    number = (angles / ((360 if planar else 180) / count)).long().clamp(max=count - 1)
+    return (number + count * mirrored(matrix).cpu() + (0 if planar else 2 * BINS)).to(torch.int8)
+
+
+def rows_of(table: Any, found: Found, *, exhaustive: bool, ranges: Tensor | None) -> tuple[ElementRow, ...]:
     """One row for each element of a finite group; else one for each range of angles that was hit, or one for all.
 
     Args:
-        table: (elements, samples, *element).
+        table: (elements, samples, *element) where `exhaustive`; of any number of samples.
         found: what was measured.
         exhaustive: whether row e of everything is element e for all samples.
+        ranges: of random elements, for all samples; see `ranges_of`.
     """
     m, n = found.errors.shape
     if exhaustive:
@@ -38,18 +56,15 @@ def rows_of(table: Any, found: Found, *, exhaustive: bool) -> tuple[ElementRow, 
             )
             for e in range(m)
         )
-    matrix = matrices(table)
-    if matrix is None:
+    if ranges is None:
         return (_row(found, torch.full((m, n), True), f"{m} random elements for each input", None, flipped=False),)
-    planar = matrix.shape[-1] == 2
-    angles = (plane_angles(matrix) if planar else turn_angles(matrix)).cpu()
-    turned_over = mirrored(matrix).cpu()
-    width = 360 / BINS if planar else 180 / 12
-    number = (angles / width).long().clamp(max=(BINS if planar else 12) - 1)
+    planar = bool((ranges < 2 * BINS).all())
+    count, start = (BINS, 0) if planar else (SPACE, 2 * BINS)
+    width = (360 if planar else 180) / count
     rows = []
     for flipped in (False, True):
-        for k in range(BINS if planar else 12):
-            inside = (number == k) & (turned_over == flipped)
+        for k in range(count):
+            inside = ranges == start + count * flipped + k
             if bool(inside.any()):
                 name = f"{k * width:g}° to {(k + 1) * width:g}°" + (", mirrored" if flipped else "")
                 rows.append(_row(found, inside, name, (k + 0.5) * width if planar else None, flipped=flipped))

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import math
-import platform
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from canonize._tree import describe, to_tensors
-from canonize._version import __version__
-from canonize.actions.trees import batch_of, take
-from canonize.audit.cost import cost_of
-from canonize.audit.forgotten import forgotten
-from canonize.audit.pictures import gallery, worst_cases
+from canonize.actions.trees import batch_of
+from canonize.audit.conclude import WORST, conclude
+from canonize.audit.forgotten import few_of
+from canonize.audit.pictures import worst_cases
 from canonize.audit.preflight import check_inputs, check_model
-from canonize.audit.result import Audit, Cost, ElementRow, Metric
-from canonize.audit.rows import rows_of
+from canonize.audit.result import Audit
+from canonize.audit.rows import ranges_of, rows_of
 from canonize.audit.settings import check_settings, check_task
-from canonize.audit.stats import certificate, quantiles, split_of
-from canonize.audit.sweep import Found, Plan, adapted, owned, sweep
-from canonize.audit.verdict import decide
+from canonize.audit.sweep import Plan, sweep
 from canonize.errors import refuse, within
 from canonize.frames.base import over_batch
 from canonize.groups import order
-from canonize.symmetrize import Symmetrized
-from canonize.symmetry import Symmetry, arguments, call, group_for
+from canonize.symmetry import Symmetry, arguments, group_for
 
 EXHAUSTIVE = 64
 """Finite groups of up to this many elements are audited at every element."""
@@ -138,47 +131,19 @@ def audit(
         )
         with nullcontext() if gradients else torch.no_grad():
             found = sweep(plan, progress)
-            tolerance = found.tolerance if tolerance is None else tolerance
-            errors = found.errors
-            certain = certificate(errors, tolerance, confidence, generator)
-            verdict, reason = decide(
-                errors, found.floors, found.lossless, tolerance, certain, found.noise, at_most, moved=found.moved
-            )
-            split = split_of(*found.energies[:2], generator, unit=found.energies[2]) if found.energies else None
-            rows = rows_of(table, found, exhaustive=exhaustive)
-            first = take(symmetry.inputs, value, torch.arange(min(batch_size, count)))
-            frame = type(model.frame).__name__ if isinstance(model, Symmetrized) else None
-            return Audit(
-                name=name or _name(model),
-                symmetry=f"{symmetry.group!r}, inputs {symmetry.inputs!r}, outputs {symmetry.outputs!r}",
-                frame=frame,
-                verdict=verdict,
-                reason=reason,
+            return conclude(
+                found,
+                rows_of(table, found, exhaustive=exhaustive, ranges=None if exhaustive else ranges_of(table)),
+                plan,
+                worst=lambda: worst_cases(plan, found.errors, WORST),
+                few=lambda: few_of(plan, found.errors),
                 tolerance=tolerance,
-                samples=count,
-                elements=m,
-                exhaustive=exhaustive,
-                error=quantiles(errors),
-                floor=None if found.floors is None else quantiles(found.floors),
-                by_output={path: float(part) for path, part in found.by_output.items()},
-                noise=found.noise,
-                rows=rows,
-                split=split,
-                certificate=certain,
-                metric=_metric(metric, found, rows, higher_is_better=higher_is_better),
-                agreement=None if found.agreement is None else float(found.agreement.double().mean()),
-                cost=_cost(plan, first, device) if cost else None,
-                worst=worst_cases(plan, errors, 6),
-                gallery=gallery(plan, 8),
-                versions={
-                    "canonize": __version__,
-                    "torch": str(torch.__version__),
-                    "python": platform.python_version(),
-                    "machine": f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads, {device.type}",
-                },
-                errors=errors,
-                # Last, since it calls the model again: the other results are what they would be without it.
-                forgotten=forgotten(plan, found, tolerance) if verdict == "fail" else None,
+                confidence=confidence,
+                at_most=at_most,
+                higher_is_better=higher_is_better,
+                cost=cost,
+                generator=generator,
+                name=name,
             )
 
 
@@ -205,44 +170,3 @@ def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
         )
     right = outputs.argmax(-1) == targets.to(outputs.device)
     return (right & ~outputs.isnan().any(-1)).double()
-
-
-def _metric(metric: Any, found: Found, rows: tuple[ElementRow, ...], *, higher_is_better: bool) -> Metric | None:
-    if metric is None or found.metric is None or found.upright is None:
-        return None
-    known = [row for row in rows if row.metric is not None]
-    sign = 1.0 if higher_is_better else -1.0
-
-    def goodness(row: ElementRow) -> float:
-        # NaN compares as neither better nor worse; it is the worst.
-        return -math.inf if row.metric is None or math.isnan(row.metric) else sign * row.metric
-
-    worst = min(known, key=goodness)
-    # These propagate NaN, so that an input with one has no worst value.
-    cases = found.metric.amin(0) if higher_is_better else found.metric.amax(0)
-    return Metric(
-        name=str(getattr(metric, "__name__", type(metric).__name__)),
-        higher_is_better=higher_is_better,
-        upright=float(found.upright.mean()),
-        mean=float(found.metric.mean()),
-        worst_element=float(worst.metric if worst.metric is not None else 0.0),
-        worst_label=worst.label,
-        worst_case=float(cases.mean()),
-    )
-
-
-def _cost(plan: Plan, value: Any, device: torch.device) -> Cost:
-    batch = min(plan.batch_size, plan.shape[1])
-    value = owned(plan, value)
-
-    def run(model: Any) -> Any:
-        return call(adapted(replace(plan, model=model)), plan.symmetry, value)
-
-    inner = plan.model.model if isinstance(plan.model, Symmetrized) else None
-    return cost_of(run, plan.model, None if inner is None else (lambda: run(inner)), batch, device)
-
-
-def _name(model: Any) -> str:
-    inner = model.model if isinstance(model, Symmetrized) else model
-    name = str(getattr(inner, "__name__", type(inner).__name__))
-    return f"{name} behind {type(model.frame).__name__}" if isinstance(model, Symmetrized) else name

@@ -13,9 +13,10 @@ from canonize._tree import map_tensors, own_unnamed, tensors, to_arrays, to_tens
 from canonize.actions.rows import Layout, layout
 from canonize.actions.trees import at, lossless_tree, move, take
 from canonize.audit.choices import decision_of, per_sample_metric
-from canonize.audit.energies import Energies, Parts, joined
-from canonize.audit.measure import SMALL, Apart, compare, differ, relative, round_trip, typical
+from canonize.audit.energies import Energies, Parts
+from canonize.audit.measure import Apart, compare, differ, round_trip
 from canonize.audit.preflight import check_outputs, failure
+from canonize.audit.raw import Differences, Found, Raw, found_of
 from canonize.errors import SymmetryError, within
 from canonize.symmetrize import Symmetrized
 from canonize.symmetry import Symmetry, call
@@ -23,7 +24,10 @@ from canonize.symmetry import Symmetry, call
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured: `table` holds the elements, (elements, samples, *element), and `shape` is (elements, samples)."""
+    """What is measured: `table` holds the elements, (elements, samples, *element), and `shape` is (elements, samples).
+
+    `first` is the place of the first sample where these are some of many: what a sample meets depends on its own place.
+    """
 
     model: Any
     symmetry: Symmetry
@@ -37,6 +41,7 @@ class Plan:
     decision: Callable[[Any], Tensor] | None
     exhaustive: bool
     scale: float | None
+    first: int = 0
 
     def numbers(self, turn: int, members: Tensor) -> Tensor:
         """Which element each sample meets in one round, (count,), and by that which row of the results it fills.
@@ -44,74 +49,16 @@ class Plan:
         Neighbours meet different elements, so that a model which looks at the rest of the batch does not see all of it
         turned alike.
         """
-        return (turn + members) % self.shape[0] if self.exhaustive else torch.full_like(members, turn)
+        return (turn + self.first + members) % self.shape[0] if self.exhaustive else torch.full_like(members, turn)
 
     def turn(self, number: int, sample: int) -> int:
         """The round in which a sample meets an element: the inverse of `numbers`."""
-        return (number - sample) % self.shape[0] if self.exhaustive else number
+        return (number - self.first - sample) % self.shape[0] if self.exhaustive else number
 
     def elements(self, numbers: Tensor, members: Tensor) -> Any:
         """These elements, (count, *element)."""
         device = tensors(self.table)[0].device
         return at(self.table, (numbers.to(device), members.to(device)))
-
-
-@dataclass
-class Found:
-    """What was measured, (elements, samples) each unless said otherwise; rows are elements, whenever they were tried.
-
-    `apart` holds what `errors` follow from, by output, and `inner` the sizes of the inner model's answers, (samples,).
-    """
-
-    errors: Tensor
-    lossless: Tensor
-    floors: Tensor | None
-    metric: Tensor | None
-    agreement: Tensor | None
-    upright: Tensor | None
-    by_output: dict[str, float]
-    energies: tuple[Tensor, Tensor, float] | None
-    noise: float
-    tolerance: float
-    moved: bool
-    apart: dict[str, Apart]
-    inner: dict[str, Tensor]
-
-
-class Differences:
-    """Differences and sizes of each output, (elements, samples); errors follow when the size of a typical answer is known."""
-
-    def __init__(self, shape: tuple[int, int]) -> None:
-        self._shape = shape
-        self._off: dict[str, Tensor] = {}
-        self._size: dict[str, Tensor] = {}
-        self._whole: dict[str, bool] = {}
-
-    def put(self, numbers: Tensor, members: Tensor, found: dict[str, Apart], where: Tensor | None = None) -> None:
-        """Take in one batch; `where` (count,) bool leaves the other samples without difference."""
-        for path, one in found.items():
-            for table, part in ((self._off, one.off), (self._size, one.size)):
-                kept = part if where is None else torch.where(where, part, 0.0)
-                table.setdefault(path, torch.zeros(self._shape, dtype=torch.float64))[numbers, members] = kept
-            self._whole[path] = one.whole
-
-    def tables(self) -> dict[str, Apart]:
-        """Differences and sizes by output, (elements, samples) each."""
-        return {path: Apart(off, self._size[path], self._whole[path]) for path, off in self._off.items()}
-
-    def least(self, scale: float | None, inner: dict[str, list[Tensor]]) -> dict[str, float]:
-        """The size below which an answer counts as zero, for each output, in its unit."""
-        given = {path: typical(torch.cat(sizes)) for path, sizes in inner.items()}
-        return {
-            path: scale
-            if scale is not None and not self._whole[path]
-            else SMALL * max(typical(size), given.get(path, 0.0))
-            for path, size in self._size.items()
-        }
-
-    def errors(self, least: dict[str, float]) -> dict[str, Tensor]:
-        """Relative errors of each output, (elements, samples)."""
-        return {path: relative(off, self._size[path], least[path]) for path, off in self._off.items()}
 
 
 def adapted(plan: Plan) -> Callable[..., Any]:
@@ -158,6 +105,11 @@ def inner_plan(plan: Plan) -> Plan | None:
 
 def sweep(plan: Plan, progress: Callable[[int, int], None] | None) -> Found:
     """Every element on every input: the outputs are turned back and compared with those of the inputs as they came."""
+    return found_of([measured(plan, progress)], plan.scale)
+
+
+def measured(plan: Plan, progress: Callable[[int, int], None] | None) -> Raw:
+    """The numbers behind `Found`, which those of other samples can be put beside."""
     (m, n), symmetry = plan.shape, plan.symmetry
     spec, behind, ask = symmetry.outputs, inner_plan(plan), round_trip(symmetry.group)
     answers, trips = Differences((m, n)), Differences((m, n))
@@ -166,7 +118,7 @@ def sweep(plan: Plan, progress: Callable[[int, int], None] | None) -> Found:
     energies: dict[str, list[Parts]] = {}
     inner: dict[str, list[Tensor]] = {}
     twice: dict[str, Apart] = {}
-    tolerance, decides, resampled, moved = 0.0, True, False, False
+    tolerance, decides, moved = 0.0, True, False
     total, done = (m + 1) * -(-n // plan.batch_size), 0
     for start in range(0, n, plan.batch_size):
         members = torch.arange(start, min(start + plan.batch_size, n))
@@ -201,7 +153,6 @@ def sweep(plan: Plan, progress: Callable[[int, int], None] | None) -> Found:
             exact = exact.cpu()
             lossless[e, members] = exact
             if not bool(exact.all()):
-                resampled = True
                 trip = run(plan, move(symmetry.inputs, back, shown), "the inputs after a round trip")
                 trip = move(spec, back, move(spec, g, trip, index=index), index=index)
                 trips.put(e, members, compare(spec, base, trip, index, b), ~exact)
@@ -214,23 +165,20 @@ def sweep(plan: Plan, progress: Callable[[int, int], None] | None) -> Found:
                 progress(done, total)
         for path, parts in running.split(exhaustive=plan.exhaustive).items():
             energies.setdefault(path, []).append(parts)
-    least = answers.least(plan.scale, inner)
-    errors, floors = answers.errors(least), trips.errors(least)
-    averages = plan.exhaustive or getattr(symmetry.group, "haar", False)
-    return Found(
-        errors=torch.stack(list(errors.values())).amax(0),
+    scored = plan.metric is not None and plan.targets is not None
+    return Raw(
+        answers=answers.tables(),
+        trips=trips.tables(),
         lossless=lossless,
-        floors=torch.stack(list(floors.values())).amax(0) if resampled else None,
-        metric=metrics if plan.metric is not None else None,
         agreement=agreement if decides else None,
-        upright=upright if plan.metric is not None else None,
-        by_output={path: float(part.max()) for path, part in errors.items()},
-        energies=joined(energies) if averages else None,
-        noise=max(float(relative(one.off, one.size, least[path]).max()) for path, one in twice.items()),
+        metric=metrics if scored else None,
+        upright=upright if scored else None,
+        energies=energies,
+        inner=inner,
+        twice=twice,
         tolerance=tolerance,
         moved=moved,
-        apart=answers.tables(),
-        inner={path: torch.cat(sizes) for path, sizes in inner.items()},
+        averages=plan.exhaustive or bool(getattr(symmetry.group, "haar", False)),
     )
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
+from rich.markup import escape
 
-from canonize.audit import accuracy, audit
+from canonize.audit import Audit, accuracy, audit
 from canonize.cli import words
+from canonize.cli.batch import Address, Engine, Workers, bars, check_engine, mapped, show_bad
 from canonize.cli.console import (
     Debug,
     Gray,
@@ -23,6 +28,7 @@ from canonize.cli.console import (
     Targets,
     Threads,
     Trust,
+    err,
     planned,
     progress,
     publish,
@@ -30,6 +36,8 @@ from canonize.cli.console import (
 )
 from canonize.cli.data import load_data
 from canonize.cli.load import load_model
+from canonize.cli.samples import Reading, loading, reading
+from canonize.scale import audit_chunks
 from canonize.symmetry import Symmetry
 
 EXIT = {"pass": 0, "fail": 1, "undecided": 3}
@@ -69,10 +77,21 @@ def audit_command(
     targets: Targets = True,
     seed: Seed = 0,
     threads: Threads = None,
+    workers: Workers = None,
+    engine: Engine = "local",
+    address: Address = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the numbers of chunks that are done; the same command goes on from it."),
+    ] = None,
     trust: Trust = False,
     debug: Debug = False,
 ) -> None:
-    """Audit a model against a claim. Exits with 0 for pass, 1 for fail, 3 for undecided, 2 for a wrong call."""
+    """Audit a model against a claim. Exits with 0 for pass, 1 for fail, 3 for undecided, 2 for a wrong call.
+
+    With --workers, --engine ray or --resume samples are read in chunks, so that data may be larger than memory; those that
+    cannot be read are told and left out.
+    """
     if threads is not None:
         torch.set_num_threads(threads)
     with told(debug), progress() as tell:
@@ -80,6 +99,24 @@ def audit_command(
         claim = Symmetry(words.group(group), inputs=words.tree(inputs), outputs=words.tree(outputs))
         center = words.numbers(mean, option="--mean")
         spread = words.numbers(std, option="--std", positive=True)
+        check_engine(engine, address)
+        if workers is not None or engine != "local" or resume is not None:
+            found = in_chunks(
+                model,
+                (group, inputs, outputs),
+                frame,
+                reading(data, grids=words.grids(inputs), size=size, gray=gray, limit=limit, mean=center, std=spread),
+                trust=trust,
+                engine=partial(mapped, engine=engine, workers=workers, address=address),
+                resume=resume,
+                targets=targets,
+                elements=elements,
+                tolerance=tolerance,
+                batch_size=batch_size,
+                seed=seed,
+            )
+            publish(found, folder, elements=True)
+            raise typer.Exit(EXIT[found[-1].verdict])
         loaded = load_model(model, trust=trust)
         read = load_data(
             data,
@@ -115,3 +152,63 @@ def audit_command(
     with told(debug):
         publish(found, folder, elements=True)
     raise typer.Exit(EXIT[found[-1].verdict])
+
+
+def in_chunks(
+    model: str,
+    claim: tuple[str, str, str],
+    frame: str | None,
+    read: Reading,
+    *,
+    trust: bool,
+    engine: Any,
+    resume: Path | None,
+    targets: bool,
+    **options: Any,
+) -> list[Audit]:
+    """The audit of the model and, where there is a frame, of the model behind it; bad samples are told on the error stream.
+
+    Args:
+        model, frame, trust: as for the command.
+        claim: the words of group, inputs and outputs.
+        read: reads samples by their places.
+        engine: maps a job over chunks.
+        resume: folder; each of the audits has one in it.
+        targets: whether accuracy is measured.
+        options: more of `audit_chunks`.
+    """
+    group, inputs, outputs = claim
+    meant = Symmetry(words.group(group), inputs=words.tree(inputs), outputs=words.tree(outputs))
+    name = Path(model).name if Path(model).is_file() else model
+    names: dict[str | None, str] = {None: name}
+    if frame is not None:
+        names[frame] = f"{name} behind {Path(frame).name}"
+    settings = {
+        "model file": hashlib.sha256(Path(model).read_bytes()).hexdigest()[:16] if Path(model).is_file() else model,
+        "targets": targets,
+        "data": hashlib.sha256(json.dumps(read.items.files).encode()).hexdigest()[:16],
+        **{word: getattr(read, word) for word in ("grids", "size", "gray", "mean", "std")},
+    }
+    found: list[Audit] = []
+    bad: dict[str, str] = {}
+    with bars() as tell:
+        for each, called in names.items():
+            merged = audit_chunks(
+                loading(model, claim, each, trust=trust),
+                meant,
+                read,
+                len(read),
+                metric=accuracy if targets else None,
+                engine=engine,
+                resume=None if resume is None else resume / ("model" if each is None else "behind"),
+                settings={**settings, "frame": each},
+                progress=lambda done, of, called=called: tell(escape(f"auditing {called}"), done, of),  # type: ignore[misc]  # binds it
+                name=called,
+                **options,
+            )
+            found.append(merged.audit)
+            bad.update(merged.bad)
+    show_bad([*bad.items()], "_manifest.json in the folder of --resume")
+    if bad:
+        err.print(f"{len(bad):,} of {len(read):,} samples could not be read and are not in the audit", highlight=False)
+    return found

@@ -92,6 +92,15 @@ def load_data(
             expected="a folder of images, .npz, .npy, .pt, .parquet, .arrow, .tar",
             fix="np.savez(..., inputs=x)",
         )
+    return floated(data, grids, mean, std)
+
+
+def floated(data: Data, grids: Sequence[int | None], mean: Sequence[float] | None, std: Sequence[float] | None) -> Data:
+    """The data with images in [0, 1], less the mean and over the deviation. Arguments as for `load_data`.
+
+    Raises:
+        SymmetryError: a mean that does not fit the channels, or no images to take it from.
+    """
     inputs = _each(lambda x, axes: _floats(x, axes, alone=len(grids) == 1), data.inputs, grids)
     if mean is not None or std is not None:
         if not any(grids):
@@ -281,7 +290,7 @@ def _folder(
     classes = tuple(sorted({file.parent.relative_to(path).as_posix() for file in files}))
     pictures: list[Tensor] = []
     for number, file in enumerate(files):
-        pictures.append(_picture(file, size=size, gray=gray))
+        pictures.append(read_picture(file, size=size, gray=gray))
         if pictures[-1].shape != pictures[0].shape:
             raise refuse(
                 "the images differ in size",
@@ -313,7 +322,7 @@ def check_pixels(opened: Any) -> None:
         )
 
 
-def _picture(file: Path, *, size: int | None, gray: bool) -> Tensor:
+def read_picture(file: Path, *, size: int | None, gray: bool) -> Tensor:
     """One image, (channels, height, width) in [0, 1], turned as its EXIF orientation says."""
     from PIL import Image as Picture
     from PIL import ImageOps

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from canonize._tree import describe
 from canonize.cli.data import TARGET_KEYS, Data, shaped
 from canonize.cli.items import find_items
+from canonize.cli.listing import Item
 from canonize.errors import refuse
 from canonize.forms import Cloud
 
@@ -44,24 +45,43 @@ def stored(
     labels: list[Any] = []
     for number in range(total):
         item = items[number * len(items) // total]
-        value, more = _value(item.name, item.read), item.more()
-        values.append(_input(value, size=size, gray=gray))
-        labels.append(next((more[name] for name in TARGETS if more.get(name) is not None), None))
-        if _shape(values[-1]) != _shape(values[0]):
+        values.append(taken(item, size=size, gray=gray))
+        labels.append(label_of(item))
+        if shape_of(values[-1]) != shape_of(values[0]):
             raise refuse(
                 "the samples differ in shape",
-                got=f"{item.name}: {_shape(values[-1])}, the first: {_shape(values[0])}",
+                got=f"{item.name}: {shape_of(values[-1])}, the first: {shape_of(values[0])}",
                 expected="one shape",
                 fix="--size 224 scales and crops images to a square; clouds of one size each",
             )
         if report is not None:
             report(number + 1, total)
+    return gathered(values, labels, count)
+
+
+def taken(item: Item, *, size: int | None, gray: bool) -> Any:
+    """One sample as an input: an image, an array, or a cloud with kinds.
+
+    Raises:
+        SymmetryError: it cannot be read, or is of another kind.
+    """
+    return _input(_value(item.name, item.read), size=size, gray=gray)
+
+
+def label_of(item: Item) -> Any:
+    """What stands beside a sample under one of the names of `TARGETS`; None without."""
+    more = item.more()
+    return next((more[name] for name in TARGETS if more.get(name) is not None), None)
+
+
+def gathered(values: Sequence[Any], labels: Sequence[Any], count: int) -> Data:
+    """Samples of one shape, as `taken` gives them, with their labels; `count` as for `stored`."""
     if isinstance(values[0], Cloud):
         points = torch.stack([value.points for value in values])
         return Data(
             (points, torch.stack([value.kinds for value in values])) if count == 2 else points, _targets(labels)
         )
-    return Data(torch.stack(values), _targets(labels))
+    return Data(torch.stack(list(values)), _targets(labels))
 
 
 def _value(name: str, read: Callable[[], Any]) -> Any:
@@ -104,11 +124,12 @@ def _picture(x: Tensor, *, size: int | None, gray: bool) -> Tensor:
     return shaped(plain, size=size, gray=gray)
 
 
-def _shape(value: Any) -> tuple[int, ...]:
+def shape_of(value: Any) -> tuple[int, ...]:
+    """The shape of a sample as `taken` gives it; of a cloud that of its points."""
     return tuple((value.points if isinstance(value, Cloud) else value).shape)
 
 
-def _targets(labels: list[Any]) -> Tensor | None:
+def _targets(labels: Sequence[Any]) -> Tensor | None:
     """Class numbers, or None where some are missing or are no whole numbers."""
     try:
         found = [int(label) for label in labels]

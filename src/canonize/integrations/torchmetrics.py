@@ -18,10 +18,11 @@ from canonize.actions.trees import batch_of
 from canonize.audit import accuracy
 from canonize.audit.measure import SMALL, relative, typical
 from canonize.audit.preflight import check_inputs, check_model
+from canonize.audit.raw import Found
 from canonize.audit.run import EXHAUSTIVE
 from canonize.audit.settings import check_settings, check_task
 from canonize.audit.stats import quantiles
-from canonize.audit.sweep import Found, Plan, sweep
+from canonize.audit.sweep import Plan, sweep
 from canonize.errors import refuse, within
 from canonize.frames.base import over_batch
 from canonize.groups import order
