@@ -65,6 +65,7 @@ AREAS: dict[str, tuple[Run, ...]] = {
     ),
     "robustness": (
         Run("scale", "scale.py", data=True),
+        Run("inductor", "inductor.py"),
         Run("kills", "kills.py", long=True),
         Run("fuzz", "fuzz.py --seconds 5", long=True),
     ),

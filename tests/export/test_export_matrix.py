@@ -50,7 +50,7 @@ def test_the_cells_are_true(columns, rows):
 def test_a_cell_that_is_out_of_date_is_found(tmp_path):
     """Planted faults of both kinds: a yes that does not hold, and a no that does."""
     for row, old, new in (
-        ("sets, Sorted", "yes | - |\n", "no: planted | - |\n"),
+        ("sets, Sorted", "yes | yes |\n", "no: planted | yes |\n"),
         ("clouds, Weighted", "no: another", "yes: another"),
     ):
         lines = PAGE.read_text(encoding="utf-8").splitlines(keepends=True)

@@ -43,7 +43,8 @@ class Listing:
         place = torch.arange(self.sample.shape[0], device=self.sample.device) - (counts.cumsum(0) - counts)[self.sample]
         if unseen():
             k = most_of(counts)
-            unit = torch.eye(d, dtype=self.turns.dtype, device=self.turns.device).expand(k, batch, d, d)
+            # With memory of its own: into an expanded tensor inductor writes one value for all (torch 2.13).
+            unit = torch.eye(d, dtype=self.turns.dtype, device=self.turns.device).repeat(k, batch, 1, 1)
             weights = self.weights.new_zeros(k, batch)
             where = (place, self.sample)
             return unit.index_put(where, self.turns), weights.index_put(where, self.weights)

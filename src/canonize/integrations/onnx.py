@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import warnings
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 from canonize._tree import describe, matched, walk
 from canonize.actions import Nodes, Numbering, Point, Rows, Vector
+from canonize.adapt.modes import in_eval
 from canonize.errors import refuse
 from canonize.symmetrize import Symmetrized
 from canonize.symmetry import Keywords, arguments
@@ -30,9 +32,9 @@ def export_onnx(
 ) -> Path:
     """The path of an ONNX file that gives the numbers of a symmetrized model, also for other batch sizes.
 
-    The whole computation goes into the file, the frame included. The batch is left open, and so is the number of points,
-    rows or nodes, unless the model asks for one number of them. The file is then run in ONNX Runtime on the example and on
-    twice as large a batch, and appears only where both agree with the model.
+    The whole computation goes into the file, the frame included. The batch is left open from one sample on, and so is the
+    number of points, rows or nodes, unless the model asks for one number of them. The file is then run in ONNX Runtime on
+    the example and on twice as large a batch, and appears only where both agree with the model.
 
     Args:
         model: made by `symmetrize`; exported as in eval mode. docs/export.md lists the frames that can be exported.
@@ -62,21 +64,25 @@ def export_onnx(
     value = arguments(model.symmetry, example)
     args = value if isinstance(model.symmetry.inputs, tuple) else (value,)
     doubled = _twice(model, value)
-    training = model.training
-    model.eval()
-    try:
+    target = Path(path)
+    if not target.absolute().parent.is_dir():
+        raise refuse(
+            "the file cannot be written",
+            got=f"{target}, in a folder that does not exist",
+            expected="a path in a folder that is there",
+            fix="make the folder first: Path(path).parent.mkdir(parents=True)",
+        )
+    with in_eval(model):
         # A batch of more samples than the example has: nothing that was seen is by chance the size of something else.
         program = _program(model, args)
-        with tempfile.TemporaryDirectory(dir=Path(path).absolute().parent) as folder:
-            made = Path(folder) / Path(path).name
+        with tempfile.TemporaryDirectory(dir=target.absolute().parent) as folder:
+            made = Path(folder) / target.name
             program.save(str(made))
             session = onnxruntime.InferenceSession(str(made), providers=["CPUExecutionProvider"])
             for batch in (args, doubled):
                 _check(session, model, batch, tolerance)
-            made.replace(path)
-    finally:
-        model.train(training)
-    return Path(path)
+            made.replace(target)
+    return target
 
 
 def _program(model: Symmetrized, args: tuple[Any, ...]) -> Any:
@@ -89,10 +95,18 @@ def _program(model: Symmetrized, args: tuple[Any, ...]) -> Any:
     except Exception as error:
         raise refuse(
             "this model cannot be written as ONNX",
-            got=f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}",
+            got=_innermost(error),
             expected="a frame whose steps ONNX has, and a model that torch.export takes",
-            fix="docs/export.md says which frames these are: Average, Best, Scored, Sorted, PCA(fallback=None)",
+            fix="docs/export.md says which frames these are: Average, Best, Scored, Oriented, Sorted, PCA(fallback=None)",
         ) from error
+
+
+def _innermost(error: BaseException) -> str:
+    """What went wrong first, in one line without colours: torch tells its stages around it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"
 
 
 def written(program: torch.export.ExportedProgram, **options: Any) -> Any:
