@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -23,9 +24,28 @@ def test_every_figure_of_the_page_is_that_of_a_run() -> None:
     assert found.returncode == 0, found.stdout + found.stderr
 
 
-@pytest.mark.parametrize("script", sorted(path.name for path in FOLDER.glob("[a-z]*.py") if path.name != "readme.py"))
-def test_a_script_says_how_it_is_called(script: str) -> None:
-    assert "usage" in run(script, "--help").stdout
+HELP = """
+import contextlib, io, json, runpy, sys
+told = {}
+sys.path.insert(0, sys.argv[1])
+for script in sys.argv[2:]:
+    sys.argv[:] = [script, "--help"]
+    held = io.StringIO()
+    with contextlib.redirect_stdout(held), contextlib.suppress(SystemExit):
+        runpy.run_path(script, run_name="__main__")
+    told[script] = held.getvalue()
+print(json.dumps(told))
+"""
+
+
+def test_every_script_says_how_it_is_called() -> None:
+    scripts = [str(path) for path in sorted(FOLDER.glob("[a-z]*.py")) if path.name != "readme.py"]
+    # In one process: most of the time of each is that of importing torch.
+    command = [sys.executable, "-W", "ignore", "-c", HELP, str(FOLDER), *scripts]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    told = json.loads(done.stdout.splitlines()[-1]) if done.stdout else {}
+    assert len(told) == len(scripts) > 20, done.stderr
+    assert [script for script, text in told.items() if f"usage: {Path(script).name}" not in text] == []
 
 
 def test_one_entry_runs_everything_that_the_pages_show(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ WRITTEN = """
 import sys, warnings
 from pathlib import Path
 import torch
+import onnxruntime
 from canonize import C, Image, Nodes, S, Scalar, SymmetryError, Symmetry, symmetrize
 from canonize.cli.load import load_model
 from canonize.integrations.onnx import export_onnx
@@ -17,6 +18,9 @@ turns = Symmetry(C(2), Image(), Scalar())
 upright = symmetrize(net, turns, chunk=2)
 found = export_onnx(upright, torch.rand(2, 1, 4, 4), folder / "upright.onnx")
 assert upright.training
+session = onnxruntime.InferenceSession(str(found), providers=["CPUExecutionProvider"])
+assert [one.name for one in session.get_inputs()] == ["input_0"]
+assert [one.name for one in session.get_outputs()] == ["output_0"]
 other = torch.rand(5, 1, 4, 4)
 torch.testing.assert_close(load_model(str(found))(other), upright.eval()(other), rtol=1e-5, atol=1e-5)
 
@@ -34,6 +38,18 @@ def refused(words, model, example, **options):
 
 refused("more than one sample", upright, torch.rand(1, 1, 4, 4))
 refused("takes a symmetrized model", net, torch.rand(2, 1, 4, 4))
+try:
+    export_onnx(upright, torch.rand(2, 1, 4, 4), folder / "missing" / "a.onnx")
+except SymmetryError as error:
+    assert "does not exist" in str(error)
+else:
+    raise AssertionError("not refused: a missing folder")
+# Parts that stand still while the rest trains stand still afterwards.
+upright.train()
+net[1].eval()
+export_onnx(upright, torch.rand(2, 1, 4, 4), folder / "upright.onnx")
+assert upright.training
+assert not net[1].training
 # The planted fault: no file is good enough for that.
 refused("other numbers", upright, torch.rand(2, 1, 4, 4), tolerance=-1.0)
 assert [path.name for path in folder.iterdir()] == ["upright.onnx"]

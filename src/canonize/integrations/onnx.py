@@ -91,7 +91,8 @@ def _program(model: Symmetrized, args: tuple[Any, ...]) -> Any:
             # Of torch's own modules, on what they do inside.
             warnings.simplefilter("ignore")
             exported = torch.export.export(model, args, dynamic_shapes={"args": open_axes(model, args)}, strict=False)
-            return written(exported, input_names=_names(model, args))
+            outputs = [f"output_{place}" for place in range(len(exported.graph_signature.user_outputs))]
+            return written(exported, input_names=_names(model, args), output_names=outputs)
     except Exception as error:
         raise refuse(
             "this model cannot be written as ONNX",

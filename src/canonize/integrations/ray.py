@@ -84,8 +84,9 @@ def _start(address: str | None, workers: int | None) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     try:
         if address is None:
-            # Descriptors and summaries are small; the data never come here.
-            ray.init(num_cpus=workers, include_dashboard=False, object_store_memory=200 * 2**20, **quiet)
+            # One of its own, whatever else runs here or has left its address. Descriptors and summaries are small; the data
+            # never come here.
+            ray.init("local", num_cpus=workers, include_dashboard=False, object_store_memory=200 * 2**20, **quiet)
         else:
             ray.init(address=address, **quiet)
     except Exception as error:  # Ray raises a plain one where it gives up on itself
