@@ -85,6 +85,7 @@ def audit_model(canonize_generator: torch.Generator, request: pytest.FixtureRequ
     from canonize import audit
 
     def audited(model: Any, symmetry: Symmetry, inputs: Any, **settings: Any) -> Audit:
+        __tracebackhide__ = True
         found = audit(model, symmetry, inputs, **{"generator": canonize_generator, "cost": False, **settings})
         _record(
             request.node,

@@ -293,7 +293,7 @@ def one_label(x):
 
 MODELS = {
     "not a number": (lambda x: mean(x) * torch.nan, CLAIM, ONE, "f\\(h x\\) = h f\\(x\\)"),
-    "not a number, sometimes": (Sometimes(mean), CLAIM, ONE, "violation of inf"),
+    "not a number, sometimes": (Sometimes(mean), CLAIM, ONE, "an answer that is NaN"),
     "one corner": (lambda x: mean(x) + 1e-3 * x[:, 0, 0, 0], CLAIM, ONE, "f\\(h x\\)"),
     "swapped channels": (lambda x: edges(x).flip(1), FLOW, ONE, "f\\(h x\\)"),
     "downwards is upwards": (lambda x: edges(x) * torch.tensor([1.0, -1.0])[:, None, None], FLOW, ONE, "f\\(h x\\)"),

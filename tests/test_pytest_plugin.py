@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -144,6 +145,14 @@ def test_the_table_at_the_end(found_and_printed):
     assert rows["test_models.py::test_nan"][:2] == ["fail", "inf"]
     assert len(rows["test_models.py::test_audited[2]"]) == 4, "verdict, error, floor, test"
     assert "test_of_something_else" not in table
+
+
+def test_a_failure_shows_the_test_and_not_the_library(found_and_printed):
+    _, printed = found_and_printed
+    failure = printed.split("FAILURES")[1].split("symmetry of models")[0]
+    assert "assert_equivariant(model, turns, images)" in failure
+    assert "Sequential breaks its claim f(h x) = h f(x)" in failure
+    assert not re.search(r"canonize_pytest\.py|canonize[/\\](testing|errors)", failure), failure
 
 
 def test_pytest_starts_without_torch(tmp_path):

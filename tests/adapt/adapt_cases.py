@@ -15,6 +15,8 @@ from canonize.frames.base import over_batch
 from canonize.nn import Scorer
 
 CLAIM = Symmetry(C(4), Image(), Scalar())
+FAST = {"epochs": 2, "rate": 1e-1, "batch_size": 16}
+"""Settings of a short run."""
 
 
 def draw(seed: int = 0) -> torch.Generator:

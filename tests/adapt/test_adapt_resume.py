@@ -1,9 +1,8 @@
-"""Interrupted runs end as if they had not been; files that are no checkpoint of the run are refused, and run no code."""
+"""Interrupted runs end as if they had not been, and go on from the checkpoints of the same run alone."""
 
 from __future__ import annotations
 
 import copy
-import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from adapt_cases import CLAIM, Plain, draw, plain, ramps, same, weights
+from checkpoint_cases import averaged, shuffled_by_itself
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -34,7 +34,6 @@ from canonize import (
 from canonize.adapt import run
 
 SETTINGS: dict[str, Any] = {"epochs": 3, "rate": 1e-1, "batch_size": 8}
-EPOCH = {"number": 1, "loss": 1.0, "rate": 1e-3, "seconds": 1.0, "figure": None}
 
 
 class Noisy(nn.Module):
@@ -67,14 +66,6 @@ def memory() -> dict[str, Any]:
 
 def shuffled() -> dict[str, Any]:
     return {"data": DataLoader(TensorDataset(ramps(32)), batch_size=8, shuffle=True)}
-
-
-def shuffled_by_itself() -> dict[str, Any]:
-    return {"data": DataLoader(TensorDataset(ramps(32)), batch_size=8, shuffle=True, generator=draw(7))}
-
-
-def averaged() -> dict[str, Any]:
-    return {"data": ramps(32), "average": 0.9, "figure": lambda m: -float(prior_loss(m, ramps(8)).detach())}
 
 
 def with_the_model() -> dict[str, Any]:
@@ -225,159 +216,6 @@ def test_the_checkpoint_of_another_run_is_refused(change: dict[str, Any], told: 
     assert same(before, other)
 
 
-class Bomb:
-    """Unpickling this would write a file."""
-
-    def __reduce__(self) -> tuple[Any, tuple[str]]:
-        return (exec, ("open('exploded', 'w').close()",))
-
-
-def truncated(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-300])
-
-
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def foreign(path: Path) -> None:
-    torch.save([1, 2], path)
-
-
-def weights_alone(path: Path) -> None:
-    torch.save({"weight": torch.zeros(3)}, path)
-
-
-def pickled(path: Path) -> None:
-    path.write_bytes(pickle.dumps(Bomb()))
-
-
-def pickled_in_torch(path: Path) -> None:
-    torch.save({"run": Bomb()}, path)
-
-
-def folder(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
-
-
-@pytest.mark.parametrize("damage", [truncated, empty, foreign, weights_alone, pickled, pickled_in_torch, folder])
-def test_what_is_no_checkpoint_is_refused_and_runs_no_code(
-    damage: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    place = tmp_path / "run.pt"
-    adapt(plain(), ramps(16), checkpoint=place, epochs=1)
-    damage(place)
-    with pytest.raises(SymmetryError, match=r"^adapt cannot read its checkpoint\n  got:      run\.pt") as refused:
-        adapt(plain(), ramps(16), checkpoint=place, epochs=1)
-    assert "delete run.pt to start anew" in str(refused.value)
-    assert not (tmp_path / "exploded").exists()
-
-
-@pytest.mark.parametrize(
-    ("part", "value"),
-    [
-        ("subject", {"energy.weight": torch.zeros(3)}),
-        ("subject", {"other": torch.zeros(64)}),
-        ("subject", None),
-        ("optimizer", {}),
-        ("optimizer", {"param_groups": [], "state": {}}),
-        ("log", [{"number": 1}]),
-        ("log", 3),
-        ("generators", [torch.zeros(3)]),
-        ("samples", ...),
-        ("samples", True),
-        ("subject", {"energy.weight": torch.full((64,), torch.nan)}),
-        ("subject", {"energy.weight": torch.zeros(64, dtype=torch.float64)}),
-        ("kept", 3),
-        ("kept", {"energy.weight": torch.zeros(64)}),
-        ("averaged", {"energy.weight": torch.zeros(64)}),
-        ("log", []),
-        ("log", [EPOCH | {"number": 2}]),
-        ("log", [EPOCH | {"loss": "low"}]),
-        ("log", [EPOCH | {"loss": torch.zeros(3)}]),
-        ("log", [EPOCH | {"rate": float("nan")}]),
-        ("log", [EPOCH | {"figure": float("nan")}]),
-        ("log", [EPOCH, EPOCH | {"number": 2}]),
-        ("best", 2),
-        ("best", "1"),
-        ("best", torch.ones(3)),
-        ("schedule", {}),
-        ("schedule", 3),
-        ("scaler", {"scale": 1.0}),
-    ],
-)
-def test_a_checkpoint_with_a_wrong_part_leaves_the_frame_as_it_is(part: str, value: Any, tmp_path: Path) -> None:
-    place = tmp_path / "run.pt"
-    adapt(plain(), ramps(16), checkpoint=place, epochs=1)
-    state = torch.load(place, weights_only=True)
-    if value is ...:
-        del state[part]
-    else:
-        state[part] = value
-    torch.save(state, place)
-    fresh = plain()
-    before = weights(fresh)
-    with pytest.raises(SymmetryError, match=r"^adapt cannot read its checkpoint"):
-        adapt(fresh, ramps(16), checkpoint=place, epochs=1)
-    assert same(before, fresh)
-
-
-JUNK: list[tuple[str, Callable[[Any], Any]]] = [
-    ("log", lambda log: log[:2]),
-    ("log", lambda log: log[:1] + [log[1] | {"figure": None}] + log[2:]),
-    ("best", lambda best: best % 3 + 1),
-    ("kept", lambda kept: None),
-    ("kept", lambda kept: {name: value[:3] for name, value in kept.items()}),
-    ("kept", lambda kept: {name: value * torch.nan for name, value in kept.items()}),
-    ("averaged", lambda averaged: None),
-    ("averaged", lambda averaged: dict.fromkeys(averaged, "junk")),
-    ("schedule", lambda schedule: schedule | {"last_epoch": 10**6}),
-    ("schedule", lambda schedule: schedule | {"last_epoch": "6"}),
-    ("schedule", lambda schedule: schedule | {"total_steps": 10**6}),
-    ("schedule", lambda schedule: schedule | {"total_steps": 10**400}),
-    ("optimizer", lambda told: told | {"state": {7: told["state"][0]}}),
-    ("optimizer", lambda told: told | {"state": {0: told["state"][0] | {"exp_avg": torch.zeros(3)}}}),
-    ("optimizer", lambda told: told | {"state": {0: told["state"][0] | {"exp_avg": torch.full((64,), torch.nan)}}}),
-    ("optimizer", lambda told: told | {"param_groups": [told["param_groups"][0] | {"lr": "fast"}]}),
-    ("generators", lambda generators: [generators[0][:3]]),
-    ("generators", lambda generators: [generators[0].float()]),
-    ("generators", lambda generators: []),
-]
-
-
-@pytest.mark.parametrize(("part", "damage"), JUNK)
-def test_junk_in_a_whole_checkpoint_is_told_before_anything_is_loaded(
-    part: str, damage: Callable[[Any], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place = tmp_path / "run.pt"
-
-    def begin() -> None:
-        loader = shuffled_by_itself()["data"]
-        adapt(plain(), loader, figure=lambda m: 0.5, average=0.9, checkpoint=place, epochs=3, rate=1e-1)
-
-    begin()
-    state = torch.load(place, weights_only=True)
-    torch.save(state | {part: damage(state[part])}, place)
-    loaded: list[Any] = []
-    monkeypatch.setattr(nn.Module, "load_state_dict", lambda *args, **kwargs: loaded.append(args))
-    with pytest.raises(SymmetryError, match=r"^adapt cannot read its checkpoint\n  got:      run\.pt: "):
-        begin()
-    assert not loaded
-
-
-@pytest.mark.parametrize("value", [torch.zeros(3), "0", None, {"seed": 0}])
-def test_junk_in_what_a_checkpoint_tells_of_its_run(value: Any, tmp_path: Path) -> None:
-    place = tmp_path / "run.pt"
-    adapt(plain(), ramps(16), checkpoint=place, epochs=1)
-    state = torch.load(place, weights_only=True)
-    state["run"]["seed"] = value
-    torch.save(state, place)
-    with pytest.raises(SymmetryError, match=r"^the checkpoint is of another run\n  got:      seed: "):
-        adapt(plain(), ramps(16), checkpoint=place, epochs=1)
-
-
 def brighter(x: Tensor, generator: torch.Generator) -> Tensor:
     return x + torch.rand(1, generator=generator)
 
@@ -412,15 +250,18 @@ def test_the_same_run_goes_on_in_all_its_words(tmp_path: Path) -> None:
         ({"temperature": 2.0}, "frame: "),
         ({"chunk": 2}, "frame: "),
         ({"more": {"data": ramps(32, seed=9)}}, "data: "),
-        ({"more": {"data": ramps(32, 10)}}, "data: "),
-        ({"more": {"data": ramps(32, noise=0.2).numpy()}}, "data: "),
-        ({"more": {"targets": torch.arange(32)}}, "data: "),
+        ({"more": {"data": ramps(32, 10)}}, "data: 32 x 1 x 8 x 8, now 32 x 1 x 10 x 10"),
+        (
+            {"more": {"data": ramps(32, noise=0.2).numpy()}},
+            "data: 32 x 1 x 8 x 8, now the same shapes with other content",
+        ),
+        ({"more": {"targets": torch.arange(32)}}, "data: 32 x 1 x 8 x 8, now 32 x 1 x 8 x 8, 32"),
         ({"more": {"loss": partial(prior_loss, smoothing=0.9, turns=C(4))}}, "loss: .*smoothing=0.1.*smoothing=0.9"),
         ({"more": {"loss": partial(prior_loss, smoothing=0.1, turns=C(8))}}, "loss: "),
         ({"more": {"augment": None}}, "augment: 'brighter', now 'None'"),
         ({"more": {"augment": darker}}, "augment: 'brighter', now 'darker'"),
         ({"more": {"figure": lambda m: 1.0}}, "figure: "),
-        ({"more": {"validation": ramps(8)}}, "validation: "),
+        ({"more": {"validation": ramps(8)}}, "validation: none, now 8 x 1 x 8 x 8"),
     ],
 )
 def test_another_frame_loss_or_data_make_another_run(change: dict[str, Any], told: str, tmp_path: Path) -> None:

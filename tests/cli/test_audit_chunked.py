@@ -124,6 +124,8 @@ def test_other_data_are_refused(place: Path) -> None:
     done = audit(place, "mean", "--resume", "kept", data="images.parquet")
     assert done.exit_code == 2
     assert "of other settings, or of other data" in done.output
+    assert "input files: 1 file (images.parquet), " in done.output
+    assert " then, 1 file (images.parquet), " in done.output
 
 
 @pytest.mark.parametrize(("words", "what"), [(["--engine", "dask"], "no engine"), (["--address", "x"], "is for Ray")])

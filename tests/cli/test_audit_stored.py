@@ -12,6 +12,7 @@ from PIL import Image as Picture
 
 from canonize import SymmetryError
 from canonize.cli.data import load_data
+from canonize.cli.listing import spread
 from stored_cases import FEW, image_shard, image_table, pixels, table
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed")
@@ -37,7 +38,7 @@ def test_images_are_those_of_a_folder(tmp_path: Path, options: dict[str, object]
         assert torch.equal(found.inputs, expected)
         total = int(options.get("limit", FEW))  # type: ignore[call-overload]
         assert told == [(n + 1, total) for n in range(total)]
-        chosen = [n * FEW // total for n in range(total)]
+        chosen = spread(total, FEW, 0)
         labels = chosen if place.suffix == ".parquet" else [n % 3 for n in chosen]
         assert found.targets is not None
         assert found.targets.tolist() == labels

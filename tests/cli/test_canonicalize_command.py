@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import json
+import re
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,8 @@ def test_images_behind_a_frame_that_was_trained(tmp_path: Path) -> None:
     other = run("canonicalize", str(tmp_path / "a.parquet"), *options, "--out", str(out))
     assert other.exit_code == 2
     assert "the folder is of other settings, or of other data" in other.output
+    assert f"frame: {tmp_path / 'frame'} then; the same now, with other content" in other.output
+    assert not re.search("[0-9a-f]{16}", other.output.replace(str(tmp_path), ""))
 
 
 class Killed(BaseException):
@@ -191,7 +194,8 @@ def test_input_that_has_changed_is_another_run(tmp_path: Path) -> None:
     canonicalize(place, tmp_path / "b.parquet", Canonical(C(4)))
     Picture.fromarray(pixels()[0]).save(place / "more.png")
     with pytest.raises(
-        SymmetryError, match=r"^the folder is of other settings, or of other data\n  got:      samples=12, inp"
+        SymmetryError,
+        match=r"^the folder is of other settings, or of other data\n  got:      number of samples: 12 then, 13",
     ):
         canonicalize(place, tmp_path / "b.parquet", Canonical(C(4)))
 

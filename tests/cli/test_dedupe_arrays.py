@@ -14,8 +14,9 @@ from cli_runs import run
 
 from canonize import S, SymmetryError
 from canonize.cli import items as entries
-from canonize.cli.dedupe import find, group_of
+from canonize.cli.dedupe import find
 from canonize.cli.items import find_items
+from canonize.cli.words import group as group_of
 
 
 @pytest.fixture

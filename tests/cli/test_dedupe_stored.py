@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from cli_runs import run
 
-from canonize.cli.dedupe import find, group_of
+from canonize.cli.dedupe import find
+from canonize.cli.words import group as group_of
 from stored_cases import FEW, cloud_table, image_shard, image_table, table
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed")

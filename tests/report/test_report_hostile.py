@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import re
 from functools import lru_cache
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from report_browser import browser
 from report_examples import full
 
 from canonize.audit import Audit
@@ -175,24 +174,6 @@ def test_cards_show_words_as_they_are(piece: str) -> None:
     page = made(PIECES[piece])
     assert {tag for tag, _ in page.tags} <= {tag for tag, _ in made(PLAIN).tags}
     assert not UNSHOWN.search("".join(page.words).replace("\n", ""))
-
-
-@contextlib.contextmanager
-def browser() -> Any:
-    """A page of the system's Chromium without a network; the test is skipped where there is none."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    program = next((path for path in map(Path, ("/usr/bin/chromium", "/usr/bin/google-chrome")) if path.exists()), None)
-    with playwright.sync_playwright() as engine:
-        try:
-            opened = engine.chromium.launch(
-                executable_path=None if program is None else str(program), args=["--no-sandbox"]
-            )
-        except playwright.Error as error:
-            pytest.skip(f"no Chromium: {str(error).splitlines()[0]}")
-        try:
-            yield opened.new_context(offline=True).new_page()
-        finally:
-            opened.close()
 
 
 def ran(page: Any, content: str) -> bool:

@@ -133,7 +133,7 @@ def test_holds_what_was_found():
         "class 3 (91%)",
         "class 5 (40%)",
         "0.81, exceeds the tolerance",
-        "12 ms 3 ms 4 \N{MULTIPLICATION SIGN}",
+        "12 ms plain 3 ms, 4 \N{MULTIPLICATION SIGN}",
         "How to read this",
         "canonize 0.0.test torch 9.9.9",
     ):

@@ -124,7 +124,7 @@ def test_other_settings_are_refused(tmp_path: Path, stop: str) -> None:
     else:
         work(tmp_path)
     before = content(tmp_path)
-    match = r"^the folder is of other settings, or of other data\n  got:      shard=2\n  expected: shard=3"
+    match = r"^the folder is of other settings, or of other data\n  got:      samples in a file: 2 then, 3 now\n"
     with pytest.raises(SymmetryError, match=match):
         work(tmp_path, settings={**SETTINGS, "shard": 3})
     assert content(tmp_path) == before

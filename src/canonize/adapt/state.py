@@ -185,10 +185,8 @@ def load(path: str | os.PathLike[str], run: dict[str, Any]) -> dict[str, Any] | 
     if differing:
         raise refuse(
             "the checkpoint is of another run",
-            got=", ".join(
-                f"{name}: {_short(state['run'].get(name))}, now {_short(run[name])}" for name in differing[:4]
-            ),
-            expected="the settings with which it was written",
+            got=", ".join(_apart(name, state["run"].get(name), run[name]) for name in differing[:4]),
+            expected="the settings and data with which it was written",
             fix=_way_out(path),
         )
     found: dict[str, Any] = state
@@ -210,6 +208,25 @@ def _way_out(path: Path) -> str:
     return f"name another file, or delete {path.name} to start anew"
 
 
+def _apart(name: str, known: Any, now: Any) -> str:
+    """What a setting was and is; of tensors their shapes, of several values under one name those that differ."""
+    if isinstance(known, dict) and isinstance(now, dict):
+        keys = [key for key in {**known, **now} if not agrees(known.get(key), now.get(key))]
+        some = (f"{key} {_short(known.get(key))}, now {_short(now.get(key))}" for key in keys[:2])
+        return f"{name}: {'; '.join(some)}{' and more' if len(keys) > 2 else ''}"
+    was, is_now = _short(known), _short(now)
+    return f"{name}: {was}, now {is_now if was != is_now else 'the same shapes with other content'}"
+
+
 def _short(value: Any) -> str:
+    if _is_content(value):
+        return ", ".join(" x ".join(map(str, shape)) for _, shape, *_ in value[:3]) or "none"
     told = repr(value)
     return told if len(told) <= 60 else f"{told[:56]} ..."
+
+
+def _is_content(value: Any) -> bool:
+    """Whether these are shapes with numbers for what is in them, as `canonize.adapt.identity.content` has made them."""
+    return isinstance(value, list) and all(
+        isinstance(part, list) and len(part) in (2, 3) and isinstance(part[1], list) for part in value
+    )

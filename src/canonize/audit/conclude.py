@@ -64,7 +64,7 @@ def conclude(
     split = split_of(*found.energies[:2], generator, unit=found.energies[2]) if found.energies else None
     first = take(symmetry.inputs, plan.value, torch.arange(min(plan.batch_size, plan.shape[1])))
     return Audit(
-        name=name or _name(model),
+        name=name or name_of(model),
         symmetry=f"{symmetry.group!r}, inputs {symmetry.inputs!r}, outputs {symmetry.outputs!r}",
         frame=type(model.frame).__name__ if isinstance(model, Symmetrized) else None,
         verdict=verdict,
@@ -132,7 +132,8 @@ def _cost(plan: Plan, value: Any, device: torch.device) -> Cost:
     return cost_of(run, plan.model, None if inner is None else (lambda: run(inner)), batch, device)
 
 
-def _name(model: Any) -> str:
+def name_of(model: Any) -> str:
+    """What a model is called where nobody has named it: its class or function, and the frame that it stands behind."""
     inner = model.model if isinstance(model, Symmetrized) else model
     name = str(getattr(inner, "__name__", type(inner).__name__))
     return f"{name} behind {type(model.frame).__name__}" if isinstance(model, Symmetrized) else name

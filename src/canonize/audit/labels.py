@@ -9,6 +9,9 @@ from torch import Tensor
 
 from canonize.groups import Rigid
 
+_SPELLED = 12
+"""Things of a permutation that is written out."""
+
 
 def matrices(elements: Any) -> Tensor | None:
     """The orthogonal matrices of elements with any batch shape, (*batch, n, n) with n = 2 or 3; None for anything else."""
@@ -60,6 +63,36 @@ def label(element: Any, number: int) -> str:
         return f"{_degrees(angle)}{tail}" if angle < 1 else f"{_degrees(angle)} (element {number}){tail}"
     axis = axis / axis.abs().max()
     return f"{_degrees(angle)} about ({', '.join(f'{float(part) + 0.0:.2g}' for part in axis)}){tail}"
+
+
+def in_words(element: Any, number: int) -> str:
+    """One element as a sentence names it: "turn by 90°", "reflection (45°, mirrored)", "permutation (2, 0, 1)", "identity".
+
+    Angles are those of `label`; its number where there are no words for it.
+    """
+    if isinstance(element, Rigid):
+        parts = [in_words(element.linear, number)]
+        if bool(element.shift.any()):
+            shift = f"shift by ({', '.join(f'{float(part) + 0.0:.3g}' for part in element.shift)})"
+            parts = [shift] if parts == ["identity"] else [*parts, f"the {shift}"]
+        return " and ".join(parts)
+    if isinstance(element, tuple):
+        return f"pair of {' and '.join(f'the {in_words(part, number)}' for part in element)}"
+    if isinstance(element, Tensor) and element.ndim == 1 and element.dtype == torch.int64:
+        count = len(element)
+        if bool((element.cpu() == torch.arange(count)).all()):
+            return "identity"
+        order = f"({', '.join(map(str, element.tolist()))})" if count <= _SPELLED else f"{number} of {count} things"
+        return f"permutation {order}"
+    square = isinstance(element, Tensor) and element.ndim == 2 and element.shape[0] == element.shape[1]
+    if square and element.is_floating_point() and element.numel():
+        if float((element.double().cpu() - torch.eye(len(element), dtype=torch.float64)).abs().max()) < 1e-6:
+            return "identity"
+        if (matrix := matrices(element)) is not None:
+            # In space minus a half turn is a mirror, and minus one the reflection through a point.
+            mirror = bool(mirrored(matrix)) and (len(matrix) == 2 or abs(float(turn_angles(matrix)) - 90) > 89.9)
+            return f"reflection ({label(element, number)})" if mirror else f"turn by {label(element, number)}"
+    return f"element {number}"
 
 
 def _degrees(angle: float) -> str:

@@ -15,6 +15,7 @@ from canonize.actions import Image
 from canonize.adapt import adapt
 from canonize.adapt.validate import own_answers
 from canonize.audit import Audit, accuracy, audit
+from canonize.audit.stats import trials_needed
 from canonize.cli import words
 from canonize.cli.console import (
     Debug,
@@ -22,6 +23,7 @@ from canonize.cli.console import (
     Limit,
     Mean,
     Model,
+    Outputs,
     Report,
     Seed,
     Size,
@@ -48,6 +50,10 @@ from canonize.symmetry import Symmetry
 Tell = Callable[[str, int, int], None]
 FEWEST = 8
 """Images below which there is nothing to learn from and to measure with; held-out ones below which no epoch is chosen."""
+NEEDED = trials_needed(0.2, 0.99)
+"""Images without an error that an audit needs for a pass, with its own bounds: below these it stays undecided."""
+ENOUGH = 5 * NEEDED
+"""Images from which on so many are measured, whatever the share: a fifth of them, as the usual share is."""
 
 
 def adapt_command(
@@ -60,7 +66,7 @@ def adapt_command(
     ],
     group: Annotated[str, typer.Option(help="A finite group of the plane, such as C4, C8, D4.")],
     folder: Annotated[Path, typer.Option("--out", help="Folder for the trained frame, the checkpoint and the report.")],
-    outputs: Annotated[str, typer.Option("--output", help="How outputs move: scalar, mask, vector, ...")] = "scalar",
+    outputs: Outputs = "scalar",
     epochs: Annotated[int, typer.Option(min=1, max=100_000, help="Passes over the images.")] = 10,
     width: Annotated[int, typer.Option(min=1, max=1024, help="Channels of the network.")] = 16,
     depth: Annotated[int, typer.Option(min=1, max=64, help="Blocks of the network.")] = 3,
@@ -69,7 +75,13 @@ def adapt_command(
     ] = 32,
     rate: Annotated[float, typer.Option(min=1e-9, max=10.0, help="Largest learning rate.")] = 3e-3,
     held_out: Annotated[
-        float, typer.Option(min=0.01, max=0.9, help="Share of the images to choose the epoch and to measure with.")
+        float,
+        typer.Option(
+            min=0.01,
+            max=0.9,
+            help=f"Share of the images to hold out, half to choose the epoch and half to measure with; from {ENOUGH} images on "
+            f"at least {NEEDED} are measured, which a verdict needs.",
+        ),
     ] = 0.2,
     batch_size: Annotated[int, typer.Option(min=1, help="Images in one call.")] = 64,
     checkpoint: Annotated[
@@ -105,6 +117,7 @@ def adapt_command(
             size=size,
             gray=gray,
             limit=limit,
+            seed=seed,
             mean=words.numbers(mean, option="--mean"),
             std=words.numbers(std, option="--std", positive=True),
             report=lambda done, of: tell("reading images", done, of),
@@ -199,12 +212,15 @@ def _images(inputs: Any) -> Tensor:
 def _split(images: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """Which images to train on, to choose the epoch by, and to measure with, drawn from the seed.
 
-    The figure that is reported would be too high on the images by which the epoch was chosen. Where few are held out, no
-    epoch is chosen.
+    The figure that is reported would be too high on the images by which the epoch was chosen, so that the share is halved.
+    Where few are held out, no epoch is chosen. From `ENOUGH` images on at least `NEEDED` are measured: where half of the share
+    is fewer, the rest is taken from those to train on.
     """
     count = min(max(2, round(len(images) * share)), len(images) - 2)
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
     chosen = count // 2 if count >= FEWEST else 0
+    if len(images) >= ENOUGH:
+        count = chosen + max(count - chosen, NEEDED)
     return order[count:].sort().values, order[:chosen].sort().values, order[chosen:count].sort().values
 
 
@@ -222,8 +238,9 @@ def _story(best: int, mended: Symmetrized, folder: Path, choose: int, held: int)
         if choose
         else f"{held} held-out images were measured, too few to choose the epoch by some: it is the last."
     )
+    few = "" if held >= NEEDED else f" A verdict needs {NEEDED}: from {ENOUGH} images on, {NEEDED} are measured."
     return (
-        f"{chosen}\n"
+        f"{chosen}{few}\n"
         f"The frame of epoch {best} is kept, {numbers:,} numbers; the model is as it was. In Python:\n\n"
         "    from canonize import symmetrize\n"
         "    from canonize.integrations.safetensors import load\n"

@@ -76,14 +76,15 @@ app.command(name="playground")(playground_command)
 @app.command()
 def groups() -> None:
     """List the groups that --group knows, with examples."""
-    table = Table(
-        title="Groups", caption="Products: S5xO3. From Python: generated_by(matrices) for any finite matrix group."
-    )
+    table = Table(title="Groups", caption="Those without a word are made from Python, and audited there.")
     for column in ("word", "example", "elements", "what it is"):
         table.add_column(column)
     for pattern, _, meaning in words.GROUPS:
-        example = pattern.format(n=4 if pattern[0] in "CDS" and pattern[1] == "{" else 3)
+        example = pattern.format(n=4 if pattern in ("C{n}", "D{n}", "S{n}") else 3)
         size = order(words.group(example))
-        table.add_row(pattern.format(n="n"), example, "infinite" if size is None else f"{size:,}", meaning)
+        count = "depends" if pattern == "S" else "infinite" if size is None else f"{size:,}"
+        table.add_row(pattern.format(n="n"), example, count, meaning)
+    for made, meaning in words.PYTHON:
+        table.add_row("", made, "", meaning)
     out.print(table)
     out.print(f"Actions for --input and --output: {', '.join(words.ACTIONS)}", highlight=False)

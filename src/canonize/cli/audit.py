@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,9 +16,12 @@ from canonize.cli.batch import Address, Engine, Workers, bars, check_engine, map
 from canonize.cli.console import (
     Debug,
     Gray,
+    Group,
+    Inputs,
     Limit,
     Mean,
     Model,
+    Outputs,
     Report,
     Seed,
     Size,
@@ -38,6 +39,7 @@ from canonize.cli.data import load_data
 from canonize.cli.load import load_model
 from canonize.cli.samples import Reading, loading, reading
 from canonize.scale import audit_chunks
+from canonize.scale.settings import digested, files
 from canonize.symmetry import Symmetry
 
 EXIT = {"pass": 0, "fail": 1, "undecided": 3}
@@ -53,11 +55,9 @@ def audit_command(
             "8 or 16 bits are scaled to 0..1, in arrays too; arrays of floats are taken as they are."
         ),
     ],
-    group: Annotated[str, typer.Option(help="Such as C8, D4, SO3, octahedral; `canonize groups` lists them.")],
-    inputs: Annotated[
-        str, typer.Option("--input", help="How inputs move: image, point, ...; a,b for several.")
-    ] = "image",
-    outputs: Annotated[str, typer.Option("--output", help="How outputs move: scalar, mask, vector, ...")] = "scalar",
+    group: Group = None,
+    inputs: Inputs = "image",
+    outputs: Outputs = "scalar",
     frame: Annotated[
         str | None,
         typer.Option(
@@ -96,16 +96,26 @@ def audit_command(
         torch.set_num_threads(threads)
     with told(debug), progress() as tell:
         planned(folder)
-        claim = Symmetry(words.group(group), inputs=words.tree(inputs), outputs=words.tree(outputs))
+        wanted = words.group_for(group, [] if frame is None else [frame])
+        claim = Symmetry(wanted, inputs=words.tree(inputs), outputs=words.tree(outputs))
         center = words.numbers(mean, option="--mean")
         spread = words.numbers(std, option="--std", positive=True)
         check_engine(engine, address)
         if workers is not None or engine != "local" or resume is not None:
             found = in_chunks(
                 model,
-                (group, inputs, outputs),
+                claim,
                 frame,
-                reading(data, grids=words.grids(inputs), size=size, gray=gray, limit=limit, mean=center, std=spread),
+                reading(
+                    data,
+                    grids=words.grids(inputs),
+                    size=size,
+                    gray=gray,
+                    limit=limit,
+                    seed=seed,
+                    mean=center,
+                    std=spread,
+                ),
                 trust=trust,
                 engine=partial(mapped, engine=engine, workers=workers, address=address),
                 resume=resume,
@@ -123,6 +133,7 @@ def audit_command(
             size=size,
             gray=gray,
             limit=limit,
+            seed=seed,
             grids=words.grids(inputs),
             mean=center,
             std=spread,
@@ -156,7 +167,7 @@ def audit_command(
 
 def in_chunks(
     model: str,
-    claim: tuple[str, str, str],
+    claim: Symmetry,
     frame: str | None,
     read: Reading,
     *,
@@ -170,23 +181,21 @@ def in_chunks(
 
     Args:
         model, frame, trust: as for the command.
-        claim: the words of group, inputs and outputs.
+        claim: what is audited.
         read: reads samples by their places.
         engine: maps a job over chunks.
         resume: folder; each of the audits has one in it.
         targets: whether accuracy is measured.
         options: more of `audit_chunks`.
     """
-    group, inputs, outputs = claim
-    meant = Symmetry(words.group(group), inputs=words.tree(inputs), outputs=words.tree(outputs))
     name = Path(model).name if Path(model).is_file() else model
     names: dict[str | None, str] = {None: name}
     if frame is not None:
         names[frame] = f"{name} behind {Path(frame).name}"
     settings = {
-        "model file": hashlib.sha256(Path(model).read_bytes()).hexdigest()[:16] if Path(model).is_file() else model,
+        "model file": digested(Path(model).read_bytes(), Path(model).name) if Path(model).is_file() else model,
         "targets": targets,
-        "data": hashlib.sha256(json.dumps(read.items.files).encode()).hexdigest()[:16],
+        "input": files(read.items.files),
         **{word: getattr(read, word) for word in ("grids", "size", "gray", "mean", "std")},
     }
     found: list[Audit] = []
@@ -195,7 +204,7 @@ def in_chunks(
         for each, called in names.items():
             merged = audit_chunks(
                 loading(model, claim, each, trust=trust),
-                meant,
+                claim,
                 read,
                 len(read),
                 metric=accuracy if targets else None,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,13 +14,14 @@ from canonize._version import __version__
 from canonize.cli import words
 from canonize.cli.batch import Address, Engine, Workers, bars, check_engine, in_words, mapped, show_bad
 from canonize.cli.console import Debug, Gray, Mean, Std, err, out, told
-from canonize.cli.dedupe import check_tolerance, group_of
+from canonize.cli.dedupe import check_tolerance
 from canonize.cli.items import find_items
 from canonize.cli.listing import Items
 from canonize.errors import refuse
 from canonize.forms import Cloud
 from canonize.forms.digest import VERSION
 from canonize.scale import Canonical, Chunk, Folder, Form, Missing, check_canonical, chunked
+from canonize.scale.settings import digested, files
 from canonize.scale.write import SUFFIXES, Layout, Sample, check_fits, columns, kind_of, schema, writer
 
 AT_ONCE = 64
@@ -124,13 +123,14 @@ def canonicalize_command(
             show_default=False,
         ),
     ],
-    group: Annotated[
-        str,
-        typer.Option(
-            help="C4 or D4 for images, others of the plane with --frame; S for graphs, sets, molecules; SxE3, SE3."
-        ),
-    ],
     target: Annotated[Path, typer.Option("--out", help="Folder to write: NAME.parquet or NAME.tar, for WebDataset.")],
+    group: Annotated[
+        str | None,
+        typer.Option(
+            help="C4 or D4 for images, others of the plane with --frame, which knows its group; S for graphs, sets, molecules; "
+            "SxE3, SE3."
+        ),
+    ] = None,
     frame: Annotated[Path | None, typer.Option(help="A folder that `canonize adapt` has written, for images.")] = None,
     column: Annotated[str | None, typer.Option(help="Column of a table that holds the values.")] = None,
     stereo: Annotated[bool, typer.Option(help="Whether stereochemistry counts in molecules as graphs.")] = True,
@@ -156,7 +156,7 @@ def canonicalize_command(
     Exits with 0 when all is written, 3 when some samples could not be, 2 for a wrong call.
     """
     with told(debug), bars() as tell:
-        wanted = group_of(group)
+        wanted = words.group_for(group, [] if frame is None else [str(frame)])
         job = Canonical(
             wanted,
             None if frame is None else _loaded(frame),
@@ -246,7 +246,8 @@ def canonicalize(
     items = find_items(where, job.group, column=column, stereo=stereo)
     layout = _layout(items, job, pose=pose, suffix=suffix)
     named = {name: getattr(job, name) for name in ("hashed", "tolerance", "mean", "std", "gray")}
-    beside = None if layout.beside is None else hashlib.sha256(str(schema(layout)).encode()).hexdigest()[:16]
+    every = None if layout.beside is None else schema(layout)
+    told = ", ".join(f"{field.name} ({field.type})" for field in every or ())
     settings = {
         "group": repr(job.group),
         **named,
@@ -256,9 +257,9 @@ def canonicalize(
         "kind": layout.kind,
         "pose": pose,
         "shard": shard,
-        "columns": beside,
+        "columns": None if every is None else digested(str(every).encode(), told),
         "samples": len(items),
-        "input": hashlib.sha256(json.dumps(items.files).encode()).hexdigest()[:16],
+        "input": files(items.files),
         "versions": {"canonize": __version__, "form": VERSION.decode(), "torch": torch.__version__},
     }
     work = Writing(items, job, layout, str(target), suffix)
@@ -344,9 +345,6 @@ def _loaded(frame: Path) -> Any:
     return claim, found
 
 
-def _fingerprint(frame: Path) -> str:
-    made = hashlib.sha256()
-    for path in sorted(frame.iterdir()):
-        if path.name in ("canonizer.safetensors", "config.json"):
-            made.update(path.read_bytes())
-    return made.hexdigest()[:16]
+def _fingerprint(frame: Path) -> dict[str, str]:
+    parts = [frame / name for name in ("canonizer.safetensors", "config.json")]
+    return digested(b"".join(part.read_bytes() for part in parts if part.is_file()), str(frame))

@@ -25,13 +25,23 @@ Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of every dra
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Threads = Annotated[int | None, typer.Option(min=1, max=1024, help="Threads of torch.")]
 Trust = Annotated[bool, typer.Option(help="Load TorchScript and exported files, which can run code.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="At most this many inputs, spread evenly.")]
+Limit = Annotated[
+    int | None, typer.Option(min=1, help="At most this many inputs, one drawn from each of as many equal stretches.")
+]
 Size = Annotated[int | None, typer.Option(min=1, max=16_384, help="Scale and crop images to this side in pixels.")]
 Mean = Annotated[
     str | None, typer.Option(help="Subtract this from images, one number or one a channel: 0.485,0.456,0.406.")
 ]
 Std = Annotated[str | None, typer.Option(help="Then divide images by this: 0.229,0.224,0.225.")]
 Gray = Annotated[bool, typer.Option(help="Read images with one channel.")]
+Group = Annotated[
+    str | None,
+    typer.Option(
+        help="Such as C8, D4, SO3, octahedral; `canonize groups` lists them. A folder for --frame knows its group.",
+    ),
+]
+Inputs = Annotated[str, typer.Option("--input", help="How inputs move: image, point, ...; a,b for several.")]
+Outputs = Annotated[str, typer.Option("--output", help="How outputs move: scalar, mask, vector, ...")]
 Report = Annotated[Path | None, typer.Option("--report", help="Folder or file (.html, .json, .txt) to write.")]
 Model = Annotated[str, typer.Argument(help="module:object, or a file .onnx, .pt, .ts, .pt2.")]
 Targets = Annotated[bool, typer.Option(help="Measure accuracy where the data hold class numbers.")]

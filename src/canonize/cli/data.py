@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from canonize._tree import describe, map_tensors, tensors
+from canonize.cli.empty import found_in, wrong
+from canonize.cli.listing import spread
 from canonize.errors import SymmetryError, refuse
 
 INPUT_KEYS = ("inputs", "x", "images", "data", "pos", "arr_0")
@@ -42,6 +44,7 @@ def load_data(
     size: int | None = None,
     gray: bool = False,
     limit: int | None = None,
+    seed: int = 0,
     grids: Sequence[int | None] = (2,),
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
@@ -56,7 +59,9 @@ def load_data(
         where: a folder (one subfolder a class makes targets), or a file; folders NAME.parquet and NAME.tar of such files.
         size: side in pixels that images are scaled and centre-cropped to; None takes them as they are.
         gray: one channel instead of three.
-        limit: at most this many samples, spread evenly, so that data sorted by class show every class.
+        limit: at most this many samples, one drawn from each of as many equal stretches, so that data sorted by class show
+            every class, and so do data that go through the classes in turn.
+        seed: of that draw.
         grids: for each argument of the model 2 for images, 3 for volumes, 0 for other values; None leaves it alone.
         mean: subtracted from images and volumes, one number or one a channel.
         std: what they are divided by after that, likewise.
@@ -69,11 +74,11 @@ def load_data(
     path = Path(where)
     suffix = path.suffix.lower()
     if path.is_dir() and suffix not in STORED:
-        data = _folder(path, size=size, gray=gray, limit=limit, report=report)
+        data = _folder(path, size=size, gray=gray, limit=limit, seed=seed, report=report)
     elif suffix in STORED:
         from canonize.cli.stored import stored
 
-        data = stored(path, count=len(grids), size=size, gray=gray, limit=limit, report=report)
+        data = stored(path, count=len(grids), size=size, gray=gray, limit=limit, seed=seed, report=report)
     elif not path.is_file():
         raise refuse(
             "no such data",
@@ -82,9 +87,9 @@ def load_data(
             fix="check the path",
         )
     elif suffix in (".npz", ".npy"):
-        data = _limited(_named(_numpy(path), path), grids, limit)
+        data = _limited(_named(_numpy(path), path), grids, limit, seed)
     elif suffix in (".pt", ".pth"):
-        data = _limited(_named(read_tensors(path), path), grids, limit)
+        data = _limited(_named(read_tensors(path), path), grids, limit, seed)
     else:
         raise refuse(
             "data of this kind cannot be read",
@@ -142,20 +147,25 @@ def _numpy(path: Path) -> Any:
         with path.open("rb") as opened:
             loaded = np.load(opened, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
-                return loaded
+                return _native(loaded)
             with loaded:
                 keys = [key for key in _keys(loaded.files, path) if key is not None]
                 _bounded(path, {f"{key}.npy" for key in keys})
-                return {key: loaded[key] for key in keys}
+                return {key: _native(loaded[key]) for key in keys}
     except SymmetryError:
         raise
     except Exception as error:
         raise refuse(
             "this file cannot be read without running code, or is damaged",
-            got=f"{path.name}: {_first_line(error)}",
+            got=wrong(path, error),
             expected="arrays of numbers, no pickled objects",
             fix="save plain arrays: np.savez(..., inputs=x.astype('float32'))",
         ) from error
+
+
+def _native(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The array in the byte order of this machine, which torch asks for."""
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _bounded(path: Path, names: set[str] | None = None) -> None:
@@ -215,8 +225,8 @@ def _tensor(array: Any, name: str) -> Tensor:
         ) from error
 
 
-def _limited(data: Data, grids: Sequence[int | None], limit: int | None) -> Data:
-    """An even spread over the samples, because files are often sorted by class."""
+def _limited(data: Data, grids: Sequence[int | None], limit: int | None, seed: int) -> Data:
+    """The samples that are taken, with their targets."""
     counts = {len(x) for x in tensors(_each(lambda x, _: x, data.inputs, grids, rest=None)) if x.ndim}
     if data.targets is not None and data.targets.ndim and counts and counts != {len(data.targets)}:
         raise refuse(
@@ -228,13 +238,9 @@ def _limited(data: Data, grids: Sequence[int | None], limit: int | None) -> Data
     if limit is None or len(counts) != 1 or limit >= min(counts):
         # Inputs of several lengths are for the audit to refuse, which names them.
         return data
-    rows = torch.tensor(_spread(limit, min(counts)))
+    rows = torch.tensor(spread(limit, min(counts), seed))
     targets = data.targets if data.targets is None or not data.targets.ndim else data.targets[rows]
     return Data(_each(lambda x, _: x[rows] if x.ndim else x, data.inputs, grids), targets)
-
-
-def _spread(limit: int, count: int) -> list[int]:
-    return [position * count // limit for position in range(limit)]
 
 
 def _each(function: Callable[[Tensor, int], Any], inputs: Any, grids: Sequence[int | None], rest: Any = ...) -> Any:
@@ -280,13 +286,12 @@ def _normal(x: Tensor, axes: int, mean: Sequence[float], std: Sequence[float]) -
 
 
 def _folder(
-    path: Path, *, size: int | None, gray: bool, limit: int | None, report: Callable[[int, int], None] | None
+    path: Path, *, size: int | None, gray: bool, limit: int | None, seed: int, report: Callable[[int, int], None] | None
 ) -> Data:
     files = sorted(file for file in path.rglob("*") if file.suffix.lower() in KINDS and file.is_file())
     if not files:
-        raise refuse("no images in this folder", got=str(path), expected=", ".join(KINDS), fix="check the path")
-    if limit is not None and limit < len(files):
-        files = [files[position] for position in _spread(limit, len(files))]
+        raise refuse("no images in this folder", got=found_in(path), expected=", ".join(KINDS), fix="check the path")
+    files = files if limit is None else [files[place] for place in spread(limit, len(files), seed)]
     classes = tuple(sorted({file.parent.relative_to(path).as_posix() for file in files}))
     pictures: list[Tensor] = []
     for number, file in enumerate(files):

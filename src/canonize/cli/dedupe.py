@@ -29,7 +29,7 @@ from canonize.errors import refuse
 from canonize.forms import canonical_hashes, canonical_keys, decided_by_hash, equivalent, linked
 from canonize.forms.cloud import motions
 from canonize.forms.digest import VERSION
-from canonize.groups import FiniteMatrixGroup, Product, S
+from canonize.groups import FiniteMatrixGroup
 from canonize.scale import Chunk, chunked
 
 AT_ONCE = 128
@@ -90,7 +90,7 @@ def dedupe_command(
     """Find what is the same under a group. Exits with 0 for nothing, 1 for duplicates, 3 for things that cannot be read."""
     with told(debug):
         target = None if report is None else _target(report)
-        wanted = group_of(group)
+        wanted = words.group(group)
         check_engine(engine, address)
         with bars() as tell:
             found = find(
@@ -111,18 +111,6 @@ def dedupe_command(
             _write(target, found, {"group": repr(wanted), "tolerance": tolerance, "stereo": stereo})
             out.print(f"wrote {target}", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(EXIT["bad" if found.bad else "found" if found.groups else "none"])
-
-
-def group_of(word: str) -> Any:
-    """The group of a word as `canonize.cli.words` knows it, and `S` for permutations of as many things as there are.
-
-    Raises:
-        SymmetryError: an unknown word.
-    """
-    parts = [
-        S() if part.lower() in ("s", "s()") else words.group(part) for part in re.split(r"\s*[x*]\s*", word.strip())
-    ]
-    return parts[0] if len(parts) == 1 else Product(*parts)
 
 
 def find(

@@ -14,9 +14,12 @@ from canonize.cli import words
 from canonize.cli.console import (
     Debug,
     Gray,
+    Group,
+    Inputs,
     Limit,
     Mean,
     Model,
+    Outputs,
     Size,
     Std,
     Threads,
@@ -36,11 +39,9 @@ from canonize.symmetry import Symmetry
 def explain_command(
     model: Model,
     data: Annotated[str, typer.Option(help="A folder of images, or .npz, .npy, .pt, as for `canonize audit`.")],
-    group: Annotated[str, typer.Option(help="Such as C8, D4, SO3, octahedral; `canonize groups` lists them.")],
-    inputs: Annotated[
-        str, typer.Option("--input", help="How inputs move: image, point, ...; a,b for several.")
-    ] = "image",
-    outputs: Annotated[str, typer.Option("--output", help="How outputs move: scalar, mask, vector, ...")] = "scalar",
+    group: Group = None,
+    inputs: Inputs = "image",
+    outputs: Outputs = "scalar",
     frame: Annotated[
         list[str] | None,
         typer.Option(help="Only this frame, as for `canonize audit`; give it several times to compare several."),
@@ -60,7 +61,7 @@ def explain_command(
     if threads is not None:
         torch.set_num_threads(threads)
     with told(debug), progress() as tell:
-        claim = Symmetry(words.group(group), inputs=words.tree(inputs), outputs=words.tree(outputs))
+        claim = Symmetry(words.group_for(group, frame or ()), inputs=words.tree(inputs), outputs=words.tree(outputs))
         loaded = load_model(model, trust=trust)
         read = load_data(
             data,

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from canonize.cli.data import FORMATS, LARGEST, check_pixels
 from canonize.cli.data import KINDS as PICTURES
+from canonize.cli.empty import nothing, wrong
 from canonize.cli.lines import cells_of, graph6, lines, records
 from canonize.cli.listing import Item, Items
 from canonize.cli.reading import readable
@@ -63,12 +64,7 @@ def find_items(where: Path, group: Any, *, column: str | None = None, stereo: bo
             blocks.append([Item(name, stamp, partial(_raised, error))])
     found = Items(blocks, stamps)
     if not found:
-        raise refuse(
-            "nothing to compare",
-            got=f"{where}" if files or where.exists() else f"{where}, which does not exist",
-            expected=f"a folder or a file with {', '.join(KNOWN)}",
-            fix="check the path",
-        )
+        raise nothing(where, KNOWN, files)
     return found
 
 
@@ -208,7 +204,7 @@ def _loaded(file: Path) -> dict[str, np.ndarray[Any, Any]]:
     except Exception as error:  # readers of damaged files raise nearly anything
         raise refuse(
             "this file cannot be read without running code, or is damaged",
-            got=f"{file.name}: {error}",
+            got=wrong(file, error),
             expected="arrays of numbers, no pickled objects",
             fix="save plain arrays: np.savez(..., pos=x.astype('float32'))",
         ) from error

@@ -11,6 +11,7 @@ from typing import IO, Any
 
 from canonize.cli.listing import Item
 from canonize.errors import refuse
+from canonize.scale.settings import differing, told_apart
 
 FORM = 1
 START = b'{"canonize dedupe": '
@@ -119,14 +120,12 @@ class Journal:
                         expected="the file that --resume has written",
                         fix="name another file, or remove it and begin anew",
                     ) from error
-                if number == 0 and told["settings"] != self.settings:
-                    differ = {**told["settings"], **self.settings}
-                    named = [name for name in differ if told["settings"].get(name) != self.settings.get(name)]
+                if number == 0 and differing(told["settings"], self.settings):
                     raise refuse(
                         "the journal is of other settings",
-                        got=", ".join(f"{name}={told['settings'].get(name)!r}" for name in named),
-                        expected=", ".join(f"{name}={self.settings.get(name)!r}" for name in named),
-                        fix="the same settings as before, or another file for --resume",
+                        got=told_apart(told["settings"], self.settings),
+                        expected=f"what {self.path} was begun with, to go on from what is there",
+                        fix="the settings of then; or another file for --resume, and this one stays as it is",
                     )
                 kept += len(line)
         return kept

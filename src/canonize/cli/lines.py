@@ -9,7 +9,7 @@ from typing import IO
 
 import torch
 
-from canonize.cli.reading import readable
+from canonize.cli.reading import check_names, readable
 from canonize.errors import refuse
 from canonize.forms import Graph
 
@@ -109,10 +109,11 @@ def cells_of(file: Path, column: str | None) -> Iterator[tuple[int, str]]:
         head = next(rows, [])
         names = [name.strip().lower() for name in head]
         wanted = (column or "smiles").strip().lower()
+        check_names([wanted] * names.count(wanted), file.name, fix="rename or drop one of them in the first line")
         if wanted not in names:
             raise refuse(
                 "the table has no such column",
-                got=f"{file.name} with {', '.join(head)[:200]}",
+                got=f"{file.name} with {', '.join(head)[:200] or 'no columns'}",
                 expected=f"a column {column or 'smiles'!r}",
                 fix="--column NAME",
             )

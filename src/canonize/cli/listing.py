@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, final, overload
 
+import torch
+
 
 @dataclass(frozen=True)
 class Item:
@@ -58,3 +60,27 @@ class Items(Sequence[Item]):
             raise IndexError(place)
         block = bisect_right(self.ends, place)
         return self.blocks[block][place - (self.ends[block - 1] if block else 0)]
+
+
+def spread(limit: int, count: int, seed: int) -> list[int]:
+    """`limit` places of `count`, ascending, one drawn from each of as many stretches of equal length; all where they are fewer.
+
+    Files are often sorted by class, which an even spread is for; others go through the classes in turn, and of these every
+    k-th sample is of one class, so that the place within a stretch is drawn.
+
+    Args:
+        limit: how many, at least 1.
+        count: how many there are.
+        seed: of the draw; equal seeds give equal places.
+
+    Example:
+        >>> from canonize.cli.listing import spread
+        >>> places = spread(4, 100, seed=0)
+        >>> [place // 25 for place in places]
+        [0, 1, 2, 3]
+    """
+    if limit >= count:
+        return list(range(count))
+    draws = torch.rand(limit, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).tolist()
+    ends = [number * count // limit for number in range(limit + 1)]
+    return [start + int(draw * (end - start)) for draw, start, end in zip(draws, ends, ends[1:], strict=False)]

@@ -13,7 +13,6 @@ from canonize.actions import Image, Scalar
 from canonize.adapt import adapt
 from canonize.cli import demo, words
 from canonize.cli.console import Debug, Gray, Seed, Threads, Trust, out, progress, told
-from canonize.cli.dedupe import group_of
 from canonize.cli.load import load_model
 from canonize.errors import refuse
 from canonize.frames import Best
@@ -83,7 +82,7 @@ def playground_command(
             claim = None
             if model is not None:
                 word, moved = KINDS[kind]
-                symmetry = Symmetry(group_of(group or word), words.tree(inputs or moved), words.tree(outputs))
+                symmetry = Symmetry(words.group(group or word), words.tree(inputs or moved), words.tree(outputs))
                 claim = own_claim(load_model(model, trust=trust), symmetry, frame, model)
             play = playground(seed, tell, claim=claim, kind=kind, size=size, channels=1 if gray else 3)
             blocks = app.build(play, tell)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -38,6 +39,22 @@ def readable(what: str, where: object, *, expected: str, fix: str) -> Iterator[N
         told = _ADDRESS.sub("", str(error)).strip().splitlines()
         reason = f"{type(error).__name__}: {told[0][:200]}" if told else type(error).__name__
         raise refuse(what, got=f"{where}: {reason}", expected=expected, fix=fix) from error
+
+
+def check_names(names: Sequence[str], where: str, *, fix: str) -> None:
+    """Refuse a table in which columns share a name: nothing says which of them is meant.
+
+    Raises:
+        SymmetryError: two columns of one name.
+    """
+    twice = [f"{name} ({count} times)" for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise refuse(
+            "columns of the table have the same name",
+            got=f"{where} with {', '.join(twice)[:200]}",
+            expected="a name of its own for each column",
+            fix=fix,
+        )
 
 
 def check_nodes(edges: Tensor, count: Any) -> None:

@@ -12,8 +12,9 @@ from typing import Any, final
 from canonize.cli import words
 from canonize.cli.batch import in_words
 from canonize.cli.data import KINDS, STORED, floated, read_picture
+from canonize.cli.empty import found_in
 from canonize.cli.items import find_items
-from canonize.cli.listing import Item, Items
+from canonize.cli.listing import Item, Items, spread
 from canonize.cli.load import load_model
 from canonize.cli.stored import gathered, label_of, shape_of, taken
 from canonize.errors import refuse
@@ -66,6 +67,7 @@ def reading(
     size: int | None = None,
     gray: bool = False,
     limit: int | None = None,
+    seed: int = 0,
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
 ) -> Reading:
@@ -75,6 +77,8 @@ def reading(
         SymmetryError: nothing there, data of a kind that is read whole, not one sample that can be read.
     """
     path = Path(where).resolve()
+    if not path.exists() and path.suffix.lower() not in STORED:
+        raise refuse("no such data", got=found_in(path), expected="a folder of images or a file", fix="check the path")
     if path.is_dir() and path.suffix.lower() not in STORED:
         items = _pictures(path, size=size, gray=gray)
     elif path.suffix.lower() in STORED:
@@ -86,8 +90,7 @@ def reading(
             expected="a folder of images, .parquet, .arrow, or .tar where samples are read in chunks",
             fix="leave out --workers, --engine and --resume",
         )
-    count = len(items) if limit is None else min(limit, len(items))
-    chosen = range(count) if count == len(items) else [n * len(items) // count for n in range(count)]
+    chosen = range(len(items)) if limit is None else spread(limit, len(items), seed)
     first: Exception | None = None
     for place in chosen:
         try:
@@ -99,7 +102,7 @@ def reading(
     assert first is not None  # there is at least one item
     raise refuse(
         "no sample can be read",
-        got=f"{count:,} samples; the first: {in_words(first)}",
+        got=f"{len(chosen):,} samples; the first: {in_words(first)}",
         expected="images, arrays or points",
         fix="check --data",
     ) from first
@@ -109,7 +112,7 @@ def _pictures(path: Path, *, size: int | None, gray: bool) -> Items:
     """A folder of images, of which the subfolders are the classes."""
     files = sorted(file for file in path.rglob("*") if file.suffix.lower() in KINDS and file.is_file())
     if not files:
-        raise refuse("no images in this folder", got=str(path), expected=", ".join(KINDS), fix="check the path")
+        raise refuse("no images in this folder", got=found_in(path), expected=", ".join(KINDS), fix="check the path")
     classes = sorted({file.parent.relative_to(path).as_posix() for file in files})
     number = {name: place for place, name in enumerate(classes)} if len(classes) > 1 else {}
     block = []
@@ -142,7 +145,7 @@ class Loading:
     """Makes the model of the words of a command, in whatever process."""
 
     model: str
-    claim: tuple[str, str, str]
+    claim: Symmetry
     frame: str | None
     trust: bool
     folder: str
@@ -154,13 +157,10 @@ class Loading:
         loaded = load_model(self.model, trust=self.trust)
         if self.frame is None:
             return loaded
-        group, inputs, outputs = self.claim
-        return words.behind(
-            self.frame, loaded, Symmetry(words.group(group), inputs=words.tree(inputs), outputs=words.tree(outputs))
-        )
+        return words.behind(self.frame, loaded, self.claim)
 
 
-def loading(model: str, claim: tuple[str, str, str], frame: str | None, *, trust: bool) -> Made:
+def loading(model: str, claim: Symmetry, frame: str | None, *, trust: bool) -> Made:
     """The model by its words; files by their whole path, since another process may be elsewhere."""
     model = str(Path(model).resolve()) if Path(model).is_file() else model
     frame = str(Path(frame).resolve()) if frame is not None and Path(frame).is_dir() else frame

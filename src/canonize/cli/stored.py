@@ -12,7 +12,7 @@ from torch import Tensor
 from canonize._tree import describe
 from canonize.cli.data import TARGET_KEYS, Data, shaped
 from canonize.cli.items import find_items
-from canonize.cli.listing import Item
+from canonize.cli.listing import Item, spread
 from canonize.errors import refuse
 from canonize.forms import Cloud
 
@@ -27,6 +27,7 @@ def stored(
     size: int | None = None,
     gray: bool = False,
     limit: int | None = None,
+    seed: int = 0,
     report: Callable[[int, int], None] | None = None,
 ) -> Data:
     """Inputs and targets of Parquet and Arrow files and of WebDataset shards; images in [0, 1].
@@ -34,17 +35,17 @@ def stored(
     Args:
         where: a file, a folder of files, or name-{000000..000009}.tar.
         count: arguments of the model; with two, points of clouds are the first and their kinds the second.
-        size, gray, limit, report: as for `load_data`.
+        size, gray, limit, seed, report: as for `load_data`.
 
     Raises:
         SymmetryError: nothing there, samples that differ in shape, a sample that cannot be read.
     """
     items = find_items(where, None)
-    total = len(items) if limit is None else min(limit, len(items))
+    chosen = range(len(items)) if limit is None else spread(limit, len(items), seed)
     values: list[Any] = []
     labels: list[Any] = []
-    for number in range(total):
-        item = items[number * len(items) // total]
+    for number, place in enumerate(chosen):
+        item = items[place]
         values.append(taken(item, size=size, gray=gray))
         labels.append(label_of(item))
         if shape_of(values[-1]) != shape_of(values[0]):
@@ -55,7 +56,7 @@ def stored(
                 fix="--size 224 scales and crops images to a square; clouds of one size each",
             )
         if report is not None:
-            report(number + 1, total)
+            report(number + 1, len(chosen))
     return gathered(values, labels, count)
 
 

@@ -19,7 +19,7 @@ import torch
 
 from canonize.cli.items import bytes_array, bytes_picture, smiles_graph
 from canonize.cli.listing import Item
-from canonize.cli.reading import check_nodes, readable
+from canonize.cli.reading import check_names, check_nodes, readable
 from canonize.errors import SymmetryError, refuse
 from canonize.forms import Cloud, Graph
 
@@ -63,9 +63,10 @@ def plan_of(schema: pa.Schema, column: str | None, where: str) -> Plan:
     """Which columns of a table make a value, by their names and types; `column` names the one that holds it.
 
     Raises:
-        SymmetryError: no such column, or none of a known name or type.
+        SymmetryError: no such column, none of a known name or type, or two of one name.
     """
     names = list(schema.names)
+    check_names(names, where, fix="table.rename_columns([...]) before it is written, or drop one of them")
     if column is not None and column not in names:
         raise refuse(
             "the table has no such column",
@@ -78,7 +79,7 @@ def plan_of(schema: pa.Schema, column: str | None, where: str) -> Plan:
     if main is None:
         raise refuse(
             "the table does not say which column holds the values",
-            got=f"{where} with {', '.join(names)[:200]}",
+            got=f"{where} with {', '.join(names)[:200] or 'no columns'}",
             expected=f"one of {', '.join(dict.fromkeys(known))}",
             fix="--column NAME",
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,17 @@ GROUPS: tuple[tuple[str, Callable[..., Any], str], ...] = (
     ("SE{n}", groups.SE, "rotations and shifts"),
     ("E{n}", groups.E, "rotations, reflections and shifts"),
     ("S{n}", groups.S, "permutations of n things"),
+    ("S", groups.S, "permutations of as many things as there are"),
 )
+
+PYTHON: tuple[tuple[str, str], ...] = (
+    ("Flips(n)", "orientations of n things, such as edges: all choices of signs"),
+    ("Scaling()", "scale: positive numbers"),
+    ("generated_by(matrices)", "any finite group of matrices"),
+    ("permutations_by(orders)", "any group of permutations, by those that generate it"),
+    ("Product(a, b)", "products; as a word such as S5xO3"),
+)
+"""Groups that are made from Python, and what they are."""
 
 LARGEST = {"C{n}": 4096, "D{n}": 4096, "S{n}": 10_000}
 """The largest n of a word; beyond it the list of elements, or the factorial that counts them, no longer ends in good time."""
@@ -86,6 +96,37 @@ def group(word: str) -> Any:
     )
 
 
+def group_for(word: str | None, frames_: Sequence[str] = ()) -> Any:
+    """The group of a word; without one the group of the folder of `canonize adapt` that is among these words for frames.
+
+    Raises:
+        SymmetryError: neither of them; a folder for another group; an unknown word.
+    """
+    known = [(name, files().load(name)[0].group) for name in frames_ if is_saved(name)]
+    if word is None and not known:
+        raise refuse(
+            "no group is given",
+            got="neither --group nor a folder of `canonize adapt` as --frame, which knows its group",
+            expected=", ".join(pattern.format(n="n") for pattern, _, _ in GROUPS),
+            fix="--group C4; `canonize groups` says what each of them is",
+        )
+    wanted = known[0][1] if word is None else group(word)
+    for name, own in known:
+        if repr(own) != repr(wanted):
+            raise refuse(
+                "the saved frame is for another group",
+                got=f"{own!r} in {name}",
+                expected=f"{wanted!r}, as {f'{known[0][0]} does' if word is None else '--group says'}",
+                fix="leave out --group, the folder knows it; or train a frame for the other group with canonize adapt",
+            )
+    return wanted
+
+
+def is_saved(word: str) -> bool:
+    """Whether a word for a frame names a folder."""
+    return word.strip().lower().partition(":")[0] not in FRAMES and Path(word).is_dir()
+
+
 def tree(word: str) -> Any:
     """The actions of a word: one name, or a comma-separated list for several arguments or outputs.
 
@@ -141,7 +182,7 @@ def behind(word: str, model: Any, claim: Symmetry) -> Symmetrized:
     Raises:
         SymmetryError: an unknown word, a folder that holds none, or one for other inputs or outputs.
     """
-    if word.strip().lower().partition(":")[0] in FRAMES or not Path(word).is_dir():
+    if not is_saved(word):
         return symmetrize(model, claim, frame(word, model))
     saved, found = files().load(word)
     if (saved.inputs, saved.outputs) != (claim.inputs, claim.outputs):

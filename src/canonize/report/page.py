@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, final
@@ -188,20 +188,22 @@ def _row(parts: Sequence[tuple[Tensor, str]], what: str, low: float, high: float
     )
 
 
-def _cost(audit: Audit) -> dict[str, str]:
+def _cost(audit: Audit) -> tuple[tuple[str, str, str], ...]:
+    """The columns of the table: heading, number, and what is said of the plain model below it, which may be nothing."""
     cost = audit.cost
     assert cost is not None
-    return {
-        "samples in a call": f"{cost.batch:,}",
-        "passes per sample": words.number(cost.passes, 3),
-        "time of a call": words.seconds(cost.seconds),
-        "plain model": words.seconds(cost.plain_seconds),
-        "ratio": words.times(cost.seconds, cost.plain_seconds),
-        "time per sample": words.seconds(cost.seconds / cost.batch if cost.batch else math.nan),
-        "peak memory": words.memory(cost.memory),
-        "plain model's memory": words.memory(cost.plain_memory),
-        "memory ratio": words.times(cost.memory, cost.plain_memory),
-    }
+    each = cost.seconds / cost.batch if cost.batch else math.nan
+    return (
+        ("inputs", f"{cost.batch:,}", ""),
+        ("passes", words.number(cost.passes, 3), ""),
+        ("one call", words.seconds(cost.seconds), _plain(words.seconds, cost.seconds, cost.plain_seconds)),
+        ("one input", words.seconds(each), ""),
+        ("peak memory", words.memory(cost.memory), _plain(words.memory, cost.memory, cost.plain_memory)),
+    )
+
+
+def _plain(told: Callable[[Any], str], value: float | None, plain: float | None) -> str:
+    return "" if plain is None else f"plain {told(plain)}, {words.times(value, plain)}"
 
 
 def _versions(audits: Sequence[Audit]) -> list[tuple[str, list[str]]]:

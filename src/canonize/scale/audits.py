@@ -14,7 +14,7 @@ from itertools import accumulate
 from typing import Any, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from canonize._version import __version__
 from canonize.audit import Audit
@@ -29,6 +29,7 @@ from canonize.errors import refuse, within
 from canonize.scale.chunks import Chunk, chunked, run
 from canonize.scale.folder import Folder
 from canonize.scale.measuring import Made, Measuring, Samples, fingerprint, named, ready
+from canonize.scale.settings import digested
 from canonize.symmetry import Symmetry
 
 Engine = Callable[[Any, Sequence[Chunk]], Iterator[tuple[Chunk, Any]]]
@@ -134,7 +135,7 @@ def audit_chunks(
             _check_pickles(job)
         depends = {
             "claim": repr(symmetry),
-            "model": mark,
+            "model": digested(mark.encode(), _called(own)),
             "metric": None if metric is None else named(metric),
             "decision": None if decision is None else named(decision),
             "elements": elements,
@@ -163,6 +164,13 @@ def audit_chunks(
         finally:
             ready.cache_clear()
         return Merged(found, tuple(pair for part in parts for pair in part.bad), resumed)
+
+
+def _called(model: Any) -> str:
+    """A model in words: the name of a function, or a module's with how many numbers it holds."""
+    if not isinstance(model, nn.Module):
+        return named(model)
+    return f"{type(model).__name__} of {sum(part.numel() for part in model.state_dict().values()):,} numbers"
 
 
 def _check_pickles(job: Measuring) -> None:

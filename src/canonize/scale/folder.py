@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import IO, Any, final
 
 from canonize.errors import SymmetryError, refuse
+from canonize.scale.settings import differing, told_apart
 
 FORM = 1
 JOURNAL, MANIFEST = "_journal.jsonl", "_manifest.json"
@@ -205,15 +206,13 @@ class Folder:
             self.known.pop(number, None)
 
     def _fitting(self, settings: dict[str, Any]) -> None:
-        if settings == self.settings:
-            return
-        named = [name for name in {**settings, **self.settings} if settings.get(name) != self.settings.get(name)]
-        raise refuse(
-            "the folder is of other settings, or of other data",
-            got=", ".join(f"{name}={settings.get(name)!r}" for name in named),
-            expected=", ".join(f"{name}={self.settings.get(name)!r}" for name in named),
-            fix="the same call on the same data as before, or another folder",
-        )
+        if differing(settings, self.settings):
+            raise refuse(
+                "the folder is of other settings, or of other data",
+                got=told_apart(settings, self.settings),
+                expected=f"what {self.path} was begun with, to go on from what is there",
+                fix="the settings and data of then; or another folder for those of now, and this one stays as it is",
+            )
 
     def _append(self, line: Mapping[str, Any]) -> None:
         assert self._journal is not None  # opened before

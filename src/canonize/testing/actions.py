@@ -27,7 +27,7 @@ from canonize.actions.trees import at, batch_of, take
 from canonize.groups import identity
 from canonize.groups.base import check_is_group
 from canonize.symmetry import Symmetry, group_for
-from canonize.testing.compare import Checked, Ledger, check_settings, errors, kind, lowest, same
+from canonize.testing.compare import Checked, Ledger, check_settings, errors, kind, lowest, same, spoken
 
 _EXACT = (Image, Mask, Nodes, Pairs, Scalar, VectorImage, Volume)
 
@@ -57,6 +57,7 @@ def check_action(
     Raises:
         LawError: it names the law, the violation, the sample and the tolerance.
     """
+    __tracebackhide__ = True
     check_is_group(group, "check_action")
     check_settings("check_action", count, tolerance)
     laws, generator = Ledger(action), generator or torch.Generator().manual_seed(0)
@@ -72,13 +73,14 @@ def check_action(
     close = 0.0 if exact else tolerance
     before, total, lost = map_tensors(torch.clone, x), 0, 0
 
-    def compare(law: str, a: Any, b: Any, valid: Tensor, within: float) -> None:
+    def compare(law: str, a: Any, b: Any, valid: Tensor, within: float, **elements: Any) -> None:
+        __tracebackhide__ = True
         for off in errors(action, a, b, index, batch).values():
-            laws.hold(law, torch.where(valid, off, 0.0), within, of="sample")
+            laws.hold(law, torch.where(valid, off, 0.0), within, of="sample", where=spoken(**elements))
 
     everywhere = torch.ones(batch, dtype=torch.bool)
     one = map_tensors(lambda t: t.expand(batch, *t.shape), identity(group, dtype=dtype))
-    compare("identity, e x = x", move(action, one, x), x, everywhere, close)
+    compare("identity, e x = x", move(action, one, x), x, everywhere, close, e=one)
     for number in range(count):
         g, h = (group.sample((batch,), generator=generator, dtype=dtype) for _ in range(2))
         gh, back = group.compose(g, h), group.inverse(g)
@@ -88,17 +90,18 @@ def check_action(
         told = [lossless_tree(action, each, x) for each in (g, h, gh)]
         free, free_g = (told[0] & told[1] & told[2]).expand(batch), told[0].expand(batch)
         total, lost = total + batch, lost + int((~free).sum())
-        compare("composition, g (h x) = (g h) x", move(action, g, hx), move(action, gh, x), free, close)
-        compare("inverse, g^-1 (g x) = x", move(action, back, gx), x, free_g, close)
+        compare("composition, g (h x) = (g h) x", move(action, g, hx), move(action, gh, x), free, close, g=g, h=h)
+        compare("inverse, g^-1 (g x) = x", move(action, back, gx), x, free_g, close, g=g)
         for i in range(min(batch, 4) if number == 0 else 0):
             sample = torch.tensor([i])
             alone = move(action, at(g, sample), take(action, x, sample))
             small = layout(action, alone)
             for off in errors(action, alone, take(action, gx, sample), small, 1).values():
-                laws.hold("one sample at a time equals the batch", off, tolerance, of="sample")
+                here = spoken(g=at(g, sample))
+                laws.hold("one sample at a time equals the batch", off, tolerance, of="sample", where=here)
             rest = everywhere.clone()
             rest[i] = False
-            compare("element i moves sample i only", move(action, _mixed(g, h, rest), x), gx, rest, tolerance)
+            compare("element i moves sample i only", move(action, _mixed(g, h, rest), x), gx, rest, tolerance, g=g)
     if lost:
         laws.skip(
             "composition and inverse at resampled elements",

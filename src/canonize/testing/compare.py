@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -11,6 +12,8 @@ from torch import Tensor
 from canonize._tree import tensors, walk
 from canonize.actions import Each, Numbering
 from canonize.actions.rows import Layout
+from canonize.actions.trees import at
+from canonize.audit.labels import in_words
 from canonize.audit.measure import SMALL, apart_in_lists, relative, relative_error, typical
 from canonize.errors import LawError, refuse
 from canonize.groups.base import leading
@@ -60,15 +63,29 @@ class Ledger:
         self.skipped: dict[str, str] = {}
         self.violation = 0.0
 
-    def hold(self, law: str, violation: Tensor | bool, tolerance: float = 0.0, *, of: str = "element") -> None:
-        """Take in how far `law` is off, one number for each element or sample; True stands for a broken law."""
+    def hold(
+        self,
+        law: str,
+        violation: Tensor | bool,
+        tolerance: float = 0.0,
+        *,
+        of: str = "element",
+        where: Callable[[int], str] | None = None,
+    ) -> None:
+        """Take in how far `law` is off, one number for each element or sample; True stands for a broken law.
+
+        `where` says in words at which group elements it was looked at, given the number of the element or sample.
+        """
+        __tracebackhide__ = True
         off = torch.as_tensor(violation).double().flatten()
         bad = ~(off <= tolerance)
         if bool(bad.any()):
             worst = int(off.nan_to_num(nan=torch.inf).argmax())
+            elements = "" if where is None else f" with {where(worst)}"
             broken = LawError(
                 f"{self.subject!r} breaks the law: {law}\n"
-                f"  got:      a violation of {float(off[worst]):.3g} at {of} {worst}, {int(bad.sum())} of {len(off)} broken\n"
+                f"  got:      a violation of {float(off[worst]):.3g} at {of} {worst}{elements}, "
+                f"{int(bad.sum())} of {len(off)} broken\n"
                 f"  expected: at most {tolerance:.3g}\n"
                 f"  try:      evaluate the law by hand at {of} {worst} of the same generator"
             )
@@ -84,6 +101,11 @@ class Ledger:
     def done(self) -> Checked:
         """The result; a law that held in part is listed on both sides."""
         return Checked(tuple(self.laws), tuple(self.skipped.items()), self.violation)
+
+
+def spoken(**elements: Any) -> Callable[[int], str]:
+    """`sample -> words` for elements with one entry for each sample, by the letters of the law: "g = turn by 90°"."""
+    return lambda sample: ", ".join(f"{name} = {in_words(at(g, sample), sample)}" for name, g in elements.items())
 
 
 def apart(a: Any, b: Any) -> Tensor:

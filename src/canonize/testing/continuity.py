@@ -65,6 +65,7 @@ def check_continuity(
 
     A check is no proof: a jump that no path crosses is not seen.
     """
+    __tracebackhide__ = True
     check_is_claim(symmetry, "check_continuity")
     check_is_frame(frame, "check_continuity")
     _check_settings(step, jump, reach, paths)

@@ -17,7 +17,7 @@ from canonize.frames.check import check_is_frame
 from canonize.groups import identity
 from canonize.symmetrize import symmetrize
 from canonize.symmetry import Symmetry, arguments, call, check_is_claim, collect, group_for
-from canonize.testing.compare import Checked, Ledger, check_settings, errors, flat, gaussian, lowest, same
+from canonize.testing.compare import Checked, Ledger, check_settings, errors, flat, gaussian, lowest, same, spoken
 
 
 def check_frame(
@@ -45,6 +45,7 @@ def check_frame(
     Raises:
         LawError: it names the law, the violation, the sample and the tolerance.
     """
+    __tracebackhide__ = True
     check_is_claim(symmetry, "check_frame")
     check_is_frame(frame, "check_frame")
     check_settings("check_frame", count, tolerance)
@@ -87,11 +88,12 @@ def check_frame(
         wanted = move(claim.outputs, h, base, index=index)
         for path, off in errors(claim.outputs, call(model, claim, moved), wanted, index, batch).items():
             law = f"equivariance, frame(h x) = h frame(x), seen through a random model's output{path}"
-            laws.hold(law, torch.where(free, off, 0.0), tolerance, of="sample")
+            laws.hold(law, torch.where(free, off, 0.0), tolerance, of="sample", where=spoken(h=h))
         margin = frame(symmetry, moved, **draws(frame, torch.Generator().manual_seed(1))).margin
         if margin is not None and poses.margin is not None:
             off = (margin - poses.margin).abs() / poses.margin.abs().clamp(min=1)
-            laws.hold("the margin is invariant", torch.where(free, off, 0.0), tolerance, of="sample")
+            off = torch.where(free, off, 0.0)
+            laws.hold("the margin is invariant", off, tolerance, of="sample", where=spoken(h=h))
     if lost:
         laws.skip("equivariance at resampled elements", f"{lost} of {count * batch} draws lose detail of the input")
     return laws.done()

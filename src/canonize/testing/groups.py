@@ -41,6 +41,7 @@ def check_group(
     Raises:
         LawError: it names the law, the violation, the element and the tolerance.
     """
+    __tracebackhide__ = True
     check_is_group(group, "check_group")
     check_settings("check_group", count, tolerance)
     if count < 2 or not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
@@ -77,6 +78,7 @@ def check_group(
 
 
 def _check_samples(laws: Ledger, group: Any, dtype: torch.dtype, generator: torch.Generator) -> None:
+    __tracebackhide__ = True
     single = [t.shape for t in tensors(group.sample((), generator=generator, dtype=dtype))]
     for shape in ((), 3, (3,), (2, 3)):
         lead = (shape,) if isinstance(shape, int) else shape
@@ -98,6 +100,7 @@ def _check_samples(laws: Ledger, group: Any, dtype: torch.dtype, generator: torc
 
 
 def _check_closure(laws: Ledger, group: Any, dtype: torch.dtype, parts: tuple[Any, ...], tolerance: float) -> None:
+    __tracebackhide__ = True
     if order(group) is not None:
         _check_list(laws, group, dtype, parts[0], tolerance)
     elif isinstance(group, Product):
@@ -111,6 +114,7 @@ def _check_closure(laws: Ledger, group: Any, dtype: torch.dtype, parts: tuple[An
 
 
 def _check_list(laws: Ledger, group: Any, dtype: torch.dtype, g: Any, tolerance: float) -> None:
+    __tracebackhide__ = True
     elements = group.elements(dtype=dtype)
     count, table = leading(elements), features(elements)
     laws.hold("order is the number of elements", order(group) != count)
@@ -137,6 +141,7 @@ def _check_list(laws: Ledger, group: Any, dtype: torch.dtype, g: Any, tolerance:
 
 def _check_moments(laws: Ledger, group: Any, dtype: torch.dtype, count: int, generator: torch.Generator) -> None:
     """Random linear functionals of g and of g ⊗ g keep their mean under shifts from either side."""
+    __tracebackhide__ = True
 
     def moments(g: Any) -> Tensor:
         plain = features(g, one_hot=True)
@@ -145,6 +150,7 @@ def _check_moments(laws: Ledger, group: Any, dtype: torch.dtype, count: int, gen
         return torch.cat([first, first * second], 1)
 
     def check(law: str, a: Tensor, b: Tensor, exact: bool = False) -> None:
+        __tracebackhide__ = True
         spread = a.var(0) / len(a) + (0 if exact else b.var(0) / len(b))
         off = (a.mean(0) - b.mean(0)).abs() / (spread.sqrt() + 1e-9 * a.abs().amax(0).clamp(min=1))
         laws.hold(f"Haar moments, {law} (in standard errors)", off, _SIGMAS, of="moment")
