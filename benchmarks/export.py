@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 import canonize
 from canonize import (
@@ -58,7 +58,7 @@ from canonize import (
 )  # fmt: skip
 
 PAGE = Path(__file__).parent.parent / "docs" / "export.md"
-COLUMNS = ("compile", "export", "ONNX", "autocast", "vmap", "AOT")
+COLUMNS = ("compile", "export", "ONNX", "autocast", "grad", "hessian", "vmap", "AOT")
 FEW = 1e-5
 """Relative to the largest entry: float32 sums taken in another order."""
 
@@ -111,11 +111,23 @@ def clouds(batch: int, size: int) -> Tensor:
     return torch.randn(batch, size, 3)
 
 
+def symmetric(kind: int, size: int) -> Tensor:
+    """Points without axes of their own: four corners of a cube, a square, a line, all in one place."""
+    if kind % 4 == 2:
+        return torch.linspace(-1, 2, size)[:, None] * torch.tensor([1.0, 2, -1])
+    if kind % 4 == 3:
+        return torch.full((size, 3), 0.5)
+    cube, square = (
+        [[1.0, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]],
+        [[1.0, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]],
+    )
+    return torch.cat([torch.tensor(square if kind % 4 else cube), torch.zeros(size - 4, 3)])
+
+
 def molecules(batch: int, size: int) -> Tensor:
-    """Clouds, the last of which is four corners of a cube about a point: it has no axes of its own."""
-    x = clouds(batch, size)
-    corners = torch.tensor([[1.0, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
-    return torch.cat([x[:-1], torch.cat([corners, torch.zeros(size - 4, 3)])[None]])
+    """Clouds, of which all but the first are symmetric; of two none is."""
+    few = [symmetric(place + size, size) for place in range(1, batch if batch > 2 else 1)]
+    return torch.stack([*clouds(batch - len(few), size), *few])
 
 
 def ragged(batch: int, size: int) -> dict[str, Tensor]:
@@ -123,6 +135,15 @@ def ragged(batch: int, size: int) -> dict[str, Tensor]:
     ends = counts.cumsum(0)
     index = torch.arange(batch).repeat_interleave(counts)
     return {"pos": torch.randn(int(ends[-1]), 3), "batch": index, "ptr": torch.cat([ends.new_zeros(1), ends])}
+
+
+def ragged_molecules(batch: int, size: int) -> dict[str, Tensor]:
+    """Ragged ones, of which all but the first are symmetric; of two none is."""
+    found = ragged(batch, size)
+    for sample in range(1, batch if batch > 2 else 1):
+        start, end = found["ptr"][sample : sample + 2].tolist()
+        found["pos"][start:end] = symmetric(sample + size, end - start)
+    return found
 
 
 def sets(batch: int, size: int) -> Tensor:
@@ -174,7 +195,7 @@ def cases() -> dict[str, Case]:
             1,
         ),
         "ragged clouds, Average": (symmetrize(OfRows(), Symmetry(Octahedral(), rows, force), chunk=24), ragged, 1),
-        "ragged clouds, the default frame": (symmetrize(OfRows(), Symmetry(SE(3), rows, force)), ragged, 1),
+        "ragged clouds, the default frame": (symmetrize(OfRows(), Symmetry(SE(3), rows, force)), ragged_molecules, 1),
         "sets, Sorted": (symmetrize(OfSets(), Symmetry(S(), Nodes(), Nodes()), Sorted()), sets, 2),
         "graphs, CanonicalOrder": (
             symmetrize(lambda x: x @ x.cumsum(-1), Symmetry(S(), Pairs(), Pairs()), CanonicalOrder()),
@@ -195,15 +216,16 @@ def agree(found: Any, wanted: Any) -> None:
 
 
 def sizes(case: Case) -> list[tuple[Any, ...]]:
-    """Arguments of two sizes."""
+    """Arguments of two sizes; where some samples are symmetric, also of a third one in which none is."""
     torch.manual_seed(1)
-    return [(case.inputs(3, 5),), (case.inputs(4, 7),)]
+    third = [(2, 6)] if case.inputs in (molecules, ragged_molecules) else []
+    return [(case.inputs(*size),) for size in [(3, 5), (4, 7), *third]]
 
 
 def compiled(case: Case, kept: dict[str, Any]) -> None:
     """One graph, by dynamo alone: what breaks a graph breaks it before any backend."""
     fast = torch.compile(case.model, fullgraph=True, backend="eager")
-    for args in sizes(case):
+    for args in sizes(case)[:2]:
         torch._dynamo.reset()
         agree(fast(*args), case.model(*args))
 
@@ -211,7 +233,7 @@ def compiled(case: Case, kept: dict[str, Any]) -> None:
 def program(case: Case, kept: dict[str, Any]) -> Any:
     """The exported program, made once for the cells of a row."""
     if "program" not in kept:
-        one, _ = sizes(case)
+        one, *_ = sizes(case)
         auto = torch.export.Dim.AUTO
         axes = tree_map(lambda t: dict.fromkeys(range(min(case.open, t.ndim)), auto), one)
         kept["program"] = torch.export.export(case.model, one, dynamic_shapes={"args": axes})
@@ -250,8 +272,41 @@ def cast(case: Case, kept: dict[str, Any]) -> None:
             raise AssertionError(f"answers of {[part.dtype for part in tree_leaves(answer)]}")
 
 
+def scalar(case: Case) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+    """A number that depends on all outputs, as a function of the one floating-point part of the inputs; and that part."""
+    args, *_ = sizes(case)
+    parts, spec = tree_flatten(args)
+    (place,) = (number for number, part in enumerate(parts) if part.is_floating_point())
+
+    def total(x: Tensor) -> Tensor:
+        answers = tree_leaves(case.model(*tree_unflatten([*parts[:place], x, *parts[place + 1 :]], spec)))
+        return torch.stack([answer.square().sum() for answer in answers]).sum()
+
+    return total, parts[place]
+
+
+def derived(case: Case, kept: dict[str, Any]) -> None:
+    """First and second derivatives: what `torch.func` finds is what autograd finds."""
+    total, x = scalar(case)
+    along = torch.randn_like(x)
+    with torch.enable_grad():
+        leaf = x.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(total(leaf), leaf, create_graph=True)
+        (bend,) = torch.autograd.grad((slope * along).sum(), leaf)
+    agree(torch.func.grad(total)(x), slope.detach())
+    agree(torch.func.grad(lambda y: (torch.func.grad(total)(y) * along).sum())(x), bend)
+
+
+def bent(case: Case, kept: dict[str, Any]) -> None:
+    """Second derivatives by forward mode over backward mode, all at once."""
+    total, x = scalar(case)
+    with torch.enable_grad():
+        wanted = torch.autograd.functional.hessian(total, x)
+    agree(torch.func.hessian(total)(x), wanted)
+
+
 def mapped(case: Case, kept: dict[str, Any]) -> None:
-    args, _ = sizes(case)
+    args, *_ = sizes(case)
     stack = tree_map(lambda t: torch.stack([t, t.flip(0) if t.is_floating_point() else t]), args)
     found = torch.func.vmap(case.model)(*stack)
     for place in range(2):
@@ -269,7 +324,7 @@ def packaged(case: Case, kept: dict[str, Any]) -> None:
             agree(loaded(*args), case.model(*args))
 
 
-CHECKS = dict(zip(COLUMNS, (compiled, exported, as_onnx, cast, mapped, packaged), strict=True))
+CHECKS = dict(zip(COLUMNS, (compiled, exported, as_onnx, cast, derived, bent, mapped, packaged), strict=True))
 
 
 def holds(column: str, case: Case, kept: dict[str, Any]) -> str:

@@ -71,9 +71,9 @@ def models() -> dict[str, tuple[nn.Module, Callable[[int], Tensor]]]:
     return {name: (model.eval(), make) for name, (model, make) in listed.items()}
 
 
-def measure(model: nn.Module, make: Callable[[int], Tensor]) -> dict[str, Any]:
+def measure(model: nn.Module, make: Callable[[int], Tensor], *, dynamic: bool | None = None) -> dict[str, Any]:
     """The largest difference from eager, relative to the largest entry, and the seconds of the first calls."""
-    compiled = torch.compile(model, fullgraph=True)
+    compiled = torch.compile(model, fullgraph=True, dynamic=dynamic)
     off, seconds = [], []
     with torch.no_grad():
         for batch in SIZES:
@@ -88,13 +88,14 @@ def measure(model: nn.Module, make: Callable[[int], Tensor]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="models whose name begins so")
+    parser.add_argument("--dynamic", action="store_true", help="leave all sizes open from the first call on")
     options = start(parser)
     rows = {}
     with progress() as bar:
         for name, (model, make) in bar.track(models().items(), description="models"):
             if not options.only or any(name.startswith(each) for each in options.only):
                 torch.compiler.reset()
-                rows[name] = measure(model, make)
+                rows[name] = measure(model, make, dynamic=options.dynamic or None)
     body = [
         [name, *(f"{each:.1e}" for each in row["error"]), f"{sum(row['seconds']):.0f} s"] for name, row in rows.items()
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import re
 import subprocess
@@ -17,24 +16,14 @@ from typing import Any
 import pytest
 
 import canonize
+from loaded_script import ROOT, loaded
 
-ROOT = Path(__file__).parent.parent
 SHOWN = ["actions", "adapt", "audit", "forms", "frames", "groups", "labelling", "nn", "report", "testing"]
 """Subpackages whose `__all__` is public beside that of canonize itself."""
 
 yaml = pytest.importorskip("yaml", reason="pyyaml comes with mkdocs")
 pytest.importorskip("material", reason="the site needs mkdocs-material")
 pytest.importorskip("mkdocstrings_handlers.python", reason="the site needs mkdocstrings[python]")
-
-
-def loaded(name: str) -> ModuleType:
-    """A hook of the site as a module."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def built(config: Path, target: Path) -> subprocess.CompletedProcess[str]:
@@ -67,7 +56,7 @@ def menu_faults(nav: Any, pages: set[str]) -> list[str]:
 def test_every_page_is_in_the_menu_once() -> None:
     docs = ROOT / "docs"
     pages = {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")}
-    pages |= loaded("_site").added()
+    pages |= loaded(ROOT / "docs" / "_site.py").added()
     config = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
     assert menu_faults(config["nav"], pages) == []
 
@@ -160,7 +149,7 @@ def test_every_integration_is_on_its_page() -> None:
 
 
 def test_links_are_written_for_the_site() -> None:
-    hook = loaded("_site")
+    hook = loaded(ROOT / "docs" / "_site.py")
     places = {path: place for path, (place, _text) in hook.borrowed().items()}
     for text, here, page, expected in [
         ("[a](docs/tour.md)", "README.md", "index.md", "[a](tour.md)"),
@@ -177,7 +166,7 @@ def test_links_are_written_for_the_site() -> None:
 
 
 def test_sources_become_links() -> None:
-    cited = loaded("_docstrings").cited
+    cited = loaded(ROOT / "docs" / "_docstrings.py").cited
     assert cited("see arXiv 2110.03336, and") == "see [arXiv 2110.03336](https://arxiv.org/abs/2110.03336), and"
     assert cited("(doi 10.1016/j.jsc.2013.09.003).") == (
         "([doi 10.1016/j.jsc.2013.09.003](https://doi.org/10.1016/j.jsc.2013.09.003))."
@@ -187,7 +176,7 @@ def test_sources_become_links() -> None:
 
 def test_docstrings_keep_their_shapes_and_their_examples() -> None:
     text = "Shape (*batch, n) and x[0], `PCA`, `Nothing`.\n\nExample:\n    >>> x[0] * 2\n    [*a]\n\nSource: arXiv 2110.03336."
-    assert loaded("_docstrings").shown(text) == (
+    assert loaded(ROOT / "docs" / "_docstrings.py").shown(text) == (
         "Shape (\\*batch, n) and x\\[0], [`PCA`][canonize.PCA], `Nothing`.\n\nExamples:\n    >>> x[0] * 2\n    [*a]\n\n"
         "**Source:** [arXiv 2110.03336](https://arxiv.org/abs/2110.03336)."
     )

@@ -387,12 +387,20 @@ def brief(value: Any) -> str:
 
 def own(shown: Any, given: Any) -> Any:
     """`shown` with copies of the tensors that are still the caller's, so that a model which changes its input harms nobody."""
-    theirs = {_memory(leaf) for leaf in tensors(given)}
+    theirs = {_memory(leaf) for leaf in tensors(given)} | {None}
     return map_tensors(lambda leaf: leaf.clone() if _memory(leaf) in theirs else leaf, shown)
 
 
-def _memory(leaf: Tensor) -> int:
-    """What tells tensors that share memory: an action may return a view of its input."""
-    if torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(leaf):
+def _memory(leaf: Tensor) -> int | None:
+    """What tells tensors that share memory: an action may return a view of its input. None where nobody can tell."""
+    if (
+        torch.compiler.is_compiling()
+        or torch._C._functorch.is_functorch_wrapped_tensor(leaf)
+        or leaf.layout != torch.strided
+    ):
         return id(leaf)
-    return leaf.untyped_storage().data_ptr() if leaf.layout == torch.strided else id(leaf)
+    try:
+        return leaf.untyped_storage().data_ptr()
+    except RuntimeError:
+        # A tensor that wraps others, of a library's own kind, has no memory to point at.
+        return None

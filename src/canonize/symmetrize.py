@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from canonize._tree import (
     describe,
+    map_tensors,
+    matched,
     own,
     own_unnamed,
     spec_leaves,
@@ -19,7 +21,7 @@ from canonize._tree import (
     walk,
 )
 from canonize._values import unseen
-from canonize.actions import Each, Numbering
+from canonize.actions import Each, Numbering, Rows
 from canonize.actions.rows import Layout, index_of, layout, rows_of
 from canonize.actions.trees import at, batch_first, batch_of, move, repeat, separable, take
 from canonize.errors import SymmetryError, refuse, within
@@ -99,9 +101,14 @@ class Symmetrized(nn.Module):
             SymmetryError: what was passed or what the model returned does not fit the claim.
         """
         value, arrays = to_tensors(collect(self.symmetry, args, kwargs))
-        poses = self._poses(value, generator)
-        outputs = self._outputs(value, poses, arrays)
-        return to_arrays(outputs) if arrays else outputs
+        if unseen():
+            return self._answer(value, arrays, generator)
+        try:
+            return self._answer(value, arrays, generator)
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            if not isinstance(error, SymmetryError | torch.OutOfMemoryError):
+                self._check_batched(value, arrays, error)
+            raise
 
     def poses(self, *args: Any, generator: torch.Generator | None = None, **kwargs: Any) -> Poses:
         """The poses of these inputs, as the frame chooses them."""
@@ -117,6 +124,34 @@ class Symmetrized(nn.Module):
     def extra_repr(self) -> str:
         """The claim, for `print(model)`."""
         return f"{self.symmetry!r}, chunk={self.chunk}"
+
+    def _answer(self, value: Any, arrays: bool, generator: torch.Generator | None) -> Any:
+        outputs = self._outputs(value, self._poses(value, generator), arrays)
+        return to_arrays(outputs) if arrays else outputs
+
+    def _check_batched(self, value: Any, arrays: bool, error: Exception) -> None:
+        """Refuse one sample without a batch axis, after an error: no action can know it, since other axes may follow the batch.
+
+        The model can: it fails on the value as it is, and runs with one more axis in front.
+        """
+        spec = self.symmetry.inputs
+        moved = [(action, part) for action, part, _ in matched(spec, value) if action is not None]
+        if any(isinstance(action, Numbering | Rows | Each) or not isinstance(part, Tensor) for action, part in moved):
+            return
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            # A call more here than in the other processes might wait for them.
+            return
+        if _runs(self.model, self.symmetry, value, arrays):
+            return
+        one = walk(lambda action, part, *, path: part if action is None else part[None], spec, value)
+        if _runs(self.model, self.symmetry, one, arrays):
+            raise refuse(
+                "this seems to be one sample without a batch axis: the model fails on it, and runs with one more axis",
+                got="; ".join(describe(part) for _, part in moved),
+                expected="the batch first: "
+                + "; ".join(f"(N, {', '.join(map(str, part.shape))})" for _, part in moved),
+                fix="pass x[None], and take [0] of the answer",
+            ) from error
 
     def _poses(self, value: Any, generator: torch.Generator | None) -> Poses:
         with within("symmetrize(..., frame={})", type(self.frame).__name__):
@@ -255,6 +290,22 @@ class Symmetrized(nn.Module):
         return walk(leaf, self.symmetry.outputs, output, *([] if total is None else [total]))
 
 
+def _runs(model: Any, symmetry: Symmetry, value: Any, arrays: bool) -> bool:
+    """Whether the model runs on a value; its running statistics and the generator of its dropout stay as they are."""
+    kept = {name: part.clone() for name, part in model.named_buffers()} if isinstance(model, nn.Module) else {}
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        return torch.func.functional_call(model, kept, args, kwargs) if kept else model(*args, **kwargs)
+
+    shown = map_tensors(torch.clone, value)
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            call(run, symmetry, to_arrays(shown) if arrays else shown)
+    except Exception:
+        return False
+    return True
+
+
 def _stabilizer(poses: Poses, entries: Tensor | None) -> Stabilizer | None:
     """The stabilizer of some of the (pose, sample) pairs; of all of them where None."""
     if poses.stabilizer is None or entries is None:
@@ -269,12 +320,11 @@ def _has_idle(poses: Poses) -> bool:
     On a GPU, where looking stalls it, only the former is looked for.
     """
     weights = poses.weights
-    wanted = weights.device.type != "cpu" or weights.requires_grad
     if unseen():
         return poses.sparse
-    if (wanted and not poses.sparse) or weights.shape[0] == 1:
+    if weights.shape[0] == 1 or (weights.requires_grad and not poses.sparse):
         return False
-    return bool((weights == 0).any())
+    return poses.sparse if unseen(weights) else bool((weights == 0).any())
 
 
 def _narrow(action: Any, total: Any, output: Any, *, path: str) -> Any:

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
+from loaded_script import ROOT, loaded
+
 SCRIPT = ROOT / "benchmarks" / "export.py"
 PAGE = ROOT / "docs" / "export.md"
-
-
-def load():
-    spec = importlib.util.spec_from_file_location("export_matrix", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def run(*options, page=PAGE):
@@ -32,14 +23,14 @@ def run(*options, page=PAGE):
 
 # The other cells are made by the script without options: programs of large graphs take long to make.
 PARTS = [
-    (["autocast", "vmap"], []),
+    (["autocast", "grad", "hessian", "vmap"], []),
     (["compile"], ["images, Best", "clouds, Weighted", "ragged clouds, Average", "sets", "graphs"]),
     (["export", "ONNX"], ["sets", "graphs"]),
     (["export"], ["clouds, PCA"]),
 ]
 
 
-@pytest.mark.parametrize(("columns", "rows"), PARTS, ids=["cast-and-map", "compile", "onnx", "export"])
+@pytest.mark.parametrize(("columns", "rows"), PARTS, ids=["cast-derive-map", "compile", "onnx", "export"])
 def test_the_cells_are_true(columns, rows):
     done = run("--columns", *columns, *(["--rows", *rows] if rows else []))
     found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
@@ -63,7 +54,7 @@ def test_a_cell_that_is_out_of_date_is_found(tmp_path):
 
 
 def test_the_table_has_every_row_and_column():
-    module = load()
+    module = loaded(SCRIPT)
     cells = module.table(PAGE.read_text(encoding="utf-8"))
     assert set(cells) == {(row, column) for row in module.cases() for column in module.COLUMNS}
     assert all(cell.split(":")[0] in ("yes", "no", "-") for cell in cells.values())

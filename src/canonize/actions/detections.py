@@ -10,7 +10,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from canonize._tree import brief
-from canonize._values import unseen
+from canonize._values import constant, unseen
 from canonize.actions.base import fit, floating, matrix_of
 from canonize.actions.grid import downward, lossless_on, refuse_swapped
 from canonize.actions.linear import along_axes
@@ -64,7 +64,7 @@ class Boxes:
         x = _components(self, matrix, x, 4, "xyxy boxes have four numbers, keypoints two; put them last")
         self._check_size(matrix)
         height, width = self.size or (1, 1)
-        sides = torch.tensor([width, height], dtype=matrix.dtype, device=matrix.device)
+        sides = constant([width, height], dtype=matrix.dtype, device=matrix.device)
         matrix = downward(matrix)
         if self.normalised:
             # The same turn, where both sides of the image have the length 1.
@@ -82,7 +82,7 @@ class Boxes:
     def _check_size(self, matrix: Tensor) -> None:
         if self.size is not None:
             refuse_swapped(self, matrix, self.size)
-        elif not unseen() and not bool(is_signed_permutation(matrix).all()):
+        elif not unseen(matrix) and not bool(is_signed_permutation(matrix).all()):
             raise refuse(
                 f"{self!r}: the size of the image is needed here",
                 got="an element that is no quarter turn or flip",
@@ -123,7 +123,7 @@ class Keypoints:
         hint = "put them last; Keypoints(size, visible=True) for (column, row, visibility)"
         x = _components(self, matrix, x, 3 if self.visible else 2, hint)
         refuse_swapped(self, matrix, self.size)
-        middle = torch.tensor([(self.size[1] - 1) / 2, (self.size[0] - 1) / 2], dtype=x.dtype, device=x.device)
+        middle = constant([(self.size[1] - 1) / 2, (self.size[0] - 1) / 2], dtype=x.dtype, device=x.device)
         moved = along_axes(self, downward(matrix), x[..., :2] - middle, rank=1) + middle
         return torch.cat([moved, x[..., 2:]], -1) if self.visible else moved
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from canonize._values import unseen
+from canonize._values import constant, unseen
 from canonize.actions.base import fit, floating
 from canonize.errors import refuse
 from canonize.linalg import inverse_small, is_signed_permutation, matmul
@@ -39,7 +39,7 @@ def lossless_on(matrix: Float[Tensor, "*batch d d"], sizes: tuple[int, ...]) -> 
 
 
 def _swaps_unequal(matrix: Tensor, sizes: tuple[int, ...]) -> Bool[Tensor, "*batch"]:
-    lengths = torch.tensor(sizes[::-1], device=matrix.device)
+    lengths = constant(sizes[::-1], device=matrix.device)
     return ((matrix.abs() > 0.5) & (lengths[:, None] != lengths)).any(-1).any(-1)
 
 
@@ -49,7 +49,7 @@ def refuse_swapped(action: Any, matrix: Tensor, sizes: tuple[int, ...]) -> None:
     Raises:
         SymmetryError: it names the sizes and the way out.
     """
-    if unseen() or len(set(sizes)) == 1:
+    if unseen(matrix) or len(set(sizes)) == 1:
         return
     if bool((is_signed_permutation(matrix) & _swaps_unequal(matrix, sizes)).any()):
         names = " x ".join(map(str, sizes))
@@ -95,7 +95,7 @@ def _move(action: Any, turns: Tensor, flat: Tensor, interpolation: str, padding:
         return flat.clone()
     sizes = tuple(flat.shape[2:])
     exact = lossless_on(turns, sizes)
-    if unseen():
+    if unseen(exact):
         # Do both and choose.
         lossless, rest = split(turns, sizes)
         moved = _gather(flat, _permuted(torch.where(exact[:, None, None], turns, lossless), sizes))
@@ -129,8 +129,9 @@ def split(
     therefore bit for bit the same for x under g and for h · x under g h^-1: resampling spoils no lossless symmetry.
     """
     d = matrix.shape[-1]
-    moves = torch.tensor(_lossless_moves(tuple(sizes.index(size) for size in sizes)), dtype=matrix.dtype)
-    moves = moves.to(matrix.device)
+    moves = constant(
+        _lossless_moves(tuple(sizes.index(size) for size in sizes)), dtype=matrix.dtype, device=matrix.device
+    )
     # Columns are exchanged and change their sign; nothing is rounded, because each sum has one term that is not zero.
     rests = matmul(matrix[:, None], moves.mT)
     # The identity, tilted so that no two of the rests of a regular rotation are equally near to it.
@@ -169,10 +170,10 @@ def _permuted(turns: Tensor, sizes: tuple[int, ...]) -> Int[Tensor, "b cells"]:
     strides = [1] * len(sizes)
     for axis in range(len(sizes) - 2, -1, -1):
         strides[axis] = strides[axis + 1] * sizes[axis + 1]
-    weights = (torch.tensor(strides, device=turns.device)[:, None] * inverse).sum(1)
-    lengths = torch.tensor(sizes, device=turns.device)
+    weights = (constant(strides, device=turns.device)[:, None] * inverse).sum(1)
+    lengths = constant(sizes, device=turns.device)
     # Twice the first index is whole and even; the rest is one sum over the grid.
-    first = ((torch.tensor(strides, device=turns.device) - weights) * (lengths - 1)).sum(1) // 2
+    first = ((constant(strides, device=turns.device) - weights) * (lengths - 1)).sum(1) // 2
     total = first.reshape(-1, *(1,) * len(sizes))
     for axis, size in reversed(list(enumerate(sizes))):
         place = torch.arange(size, device=turns.device).reshape(-1, *(1,) * (len(sizes) - 1 - axis))
@@ -182,7 +183,7 @@ def _permuted(turns: Tensor, sizes: tuple[int, ...]) -> Int[Tensor, "b cells"]:
 
 def _theta(turns: Tensor, sizes: tuple[int, ...]) -> Tensor:
     """g^-1 in the coordinates of `affine_grid`, where each axis runs from -1 to 1 whatever its length."""
-    lengths = torch.tensor(sizes[::-1], dtype=turns.dtype, device=turns.device)
+    lengths = constant(sizes[::-1], dtype=turns.dtype, device=turns.device)
     inverse = inverse_small(downward(turns)) * lengths / lengths[:, None]
     return torch.cat([inverse, torch.zeros_like(inverse[..., :1])], -1)
 
@@ -214,7 +215,7 @@ def _nearest(turns: Tensor, flat: Tensor, padding: str, fill: float) -> Tensor:
             inside &= (cell >= 0) & (cell < size)
         index = index * size + cell.clamp(0, size - 1)
     try:
-        outside = torch.as_tensor(fill, dtype=flat.dtype, device=flat.device)
+        outside = constant(fill, dtype=flat.dtype, device=flat.device)
     except (RuntimeError, TypeError, ValueError):
         raise refuse(
             "the fill does not fit the dtype of the labels",

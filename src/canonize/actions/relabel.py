@@ -97,7 +97,7 @@ def places(action: Any, g: Any, owners: Int[Tensor, " rows"]) -> Int[Tensor, " r
     """
     g = permutation_of(action, g)
     ranks, by_sample = ranked(owners)
-    if unseen():
+    if unseen(owners):
         counts = torch.zeros(g.shape[0], dtype=torch.int64, device=g.device).index_add(
             0, owners, torch.ones_like(owners)
         )
@@ -127,7 +127,7 @@ def places(action: Any, g: Any, owners: Int[Tensor, " rows"]) -> Int[Tensor, " r
 def ranked(owners: Int[Tensor, " rows"]) -> tuple[Int[Tensor, " rows"], Int[Tensor, " rows"]]:
     """The number of each row within its sample, from 0, and the rows sorted by sample, each sample's in their order."""
     place = torch.arange(owners.shape[0], device=owners.device)
-    if unseen():
+    if unseen(owners):
         by_sample = owners.argsort(stable=True)
         ordered = owners[by_sample]
         first = torch.cat([ordered.new_ones(1, dtype=torch.bool), ordered[1:] != ordered[:-1]])

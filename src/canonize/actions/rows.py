@@ -13,6 +13,7 @@ from canonize._tree import describe, matched, spec_leaves
 from canonize._values import unseen
 from canonize.actions.fields import Edges, Index, Numbering, Offsets, Rows
 from canonize.errors import refuse
+from canonize.linalg.segments import most_of, segment_counts, segment_owners
 
 
 @final
@@ -98,7 +99,7 @@ def check_told(spec: Any, index: Int[Tensor, " rows"]) -> None:
     Raises:
         SymmetryError: it names the first sample without rows.
     """
-    if any(isinstance(leaf, Index) and leaf.loose for leaf in spec_leaves(spec)) or unseen() or not index.shape[0]:
+    if any(isinstance(leaf, Index) and leaf.loose for leaf in spec_leaves(spec)) or unseen(index) or not index.shape[0]:
         return
     before = torch.cat([index.new_full((1,), -1), index[:-1]])
     skips = index - before > 1
@@ -116,14 +117,17 @@ def check_told(spec: Any, index: Int[Tensor, " rows"]) -> None:
 
 def rows_of(index: Int[Tensor, " rows"], samples: Int[Tensor, " count"]) -> tuple[Tensor, Tensor]:
     """The rows of these samples, one sample after the other, and the place in `samples` that each of them belongs to."""
-    size = 1 + int(max(samples.max() if samples.shape[0] else 0, index.max() if index.shape[0] else 0))
-    counts = torch.bincount(index, minlength=size)
+    if unseen(index):
+        counts = segment_counts(index, most_of(torch.cat([samples, index]) + 1))
+    else:
+        size = 1 + int(max(samples.max() if samples.shape[0] else 0, index.max() if index.shape[0] else 0))
+        counts = torch.bincount(index, minlength=size)
     lengths = counts[samples]
-    owner = torch.arange(samples.shape[0], device=index.device).repeat_interleave(lengths)
+    owner = segment_owners(lengths)
     # The sorted index holds the rows of a sample side by side, from its first place on.
     shift = (counts.cumsum(0) - counts)[samples] - (lengths.cumsum(0) - lengths)
     rows = torch.arange(owner.shape[0], device=index.device) + shift[owner]
-    return (rows if _in_order(index) else index.argsort(stable=True)[rows]), owner
+    return (rows if not unseen(index) and _in_order(index) else index.argsort(stable=True)[rows]), owner
 
 
 def repeated(action: Numbering, part: Tensor, times: int, batch: int, rows: int) -> Tensor:
@@ -162,16 +166,16 @@ class Taken:
         """What declares their numbering."""
         if isinstance(action, Index):
             return self.index
-        counts = torch.bincount(self.index, minlength=self.count)
+        counts = segment_counts(self.index, self.count)
         ends = counts.cumsum(0)
         if isinstance(action, Offsets):
             return torch.cat([ends.new_zeros(1), ends])
         assert self.where.edges is not None
         # An edge keeps to the same two rows of its sample, counted from the first row of that sample.
         index, place = self.where.index, torch.arange(self.where.index.shape[0], device=ends.device)
-        if not _in_order(index):
+        if unseen(index) or not _in_order(index):
             place = torch.empty_like(index).index_copy(0, index.argsort(stable=True), place)
-        sizes = torch.bincount(index)
+        sizes = segment_counts(index, most_of(index + 1)) if unseen(index) else torch.bincount(index)
         rank = place - (sizes.cumsum(0) - sizes)[index]
         return (ends - counts)[self.owners] + rank[self.where.edges[:, self.edges].long()]
 
@@ -230,7 +234,7 @@ def _numbered(spec: Any, value: Any) -> tuple[Tensor | None, Tensor | None]:
                 expected="one device",
                 fix=f"move one of them, for example offsets.to({str(index.device)!r})",
             )
-        if unseen():
+        if unseen(offsets):
             # How many rows there are is read off shapes, which are known, unlike values.
             return (_counted(spec, value, offsets.long()) if index is None else index), offsets
         derived = _from(offsets.long())
@@ -241,7 +245,7 @@ def _numbered(spec: Any, value: Any) -> tuple[Tensor | None, Tensor | None]:
 
 
 def _check_order(index: Tensor, loose: bool) -> None:
-    if unseen() or index.device.type == "meta" or not index.shape[0]:
+    if unseen(index) or not index.shape[0]:
         return
     falls = index[1:] < index[:-1]
     wrong = index < 0
@@ -334,7 +338,7 @@ def _check_edges(edges: Tensor, index: Tensor) -> None:
             expected="one device",
             fix=f"move one of them, for example edges.to({str(index.device)!r})",
         )
-    if unseen() or edges.device.type == "meta" or not edges.shape[1]:
+    if unseen(edges) or not edges.shape[1]:
         return
     low, high = edges.aminmax()
     if int(low) < 0 or int(high) >= index.shape[0]:

@@ -151,7 +151,7 @@ def batch_of(spec: Any, value: Any) -> tuple[int, torch.dtype, torch.device]:
             fix="declare how the input moves, for example Image() or Fields(pos=Point())",
         )
     size = next(iter(sizes.values()))
-    if index is not None and not unseen() and index.shape[0] and int(index.max()) >= size:
+    if index is not None and not unseen(index) and index.shape[0] and int(index.max()) >= size:
         raise refuse(
             "the index of the rows names a sample that does not exist",
             got=f"sample {int(index.max())} of {size}, for row {int(index.argmax())}",
@@ -267,9 +267,9 @@ def take(spec: Any, value: Any, samples: Tensor, *, index: Layout | Tensor | Non
     So do edges: each joins the same two rows of its sample as before.
     """
     if (
-        not unseen()
+        not unseen(samples)
         and samples.shape[0] == batch_of(spec, value)[0]
-        and torch.equal(samples.cpu(), torch.arange(samples.shape[0]))
+        and torch.equal(samples, torch.arange(samples.shape[0]))
     ):
         return value
     _refuse_unnamed(spec, value, "or take all samples in one batch")
@@ -316,7 +316,8 @@ def batch_first(action: Any, part: Any, path: str, index: Layout | Tensor | None
             got=f"{describe(part)}, declared {action!r}",
             expected=f"first axis {wanted}",
             fix="let the model keep one output for each sample; declare None for what has no batch; samples without "
-            "rows at the end are counted only where another input has one entry for each sample",
+            "rows at the end are counted only where another input has one entry for each sample; one sample alone needs "
+            "a batch axis, x[None]",
         )
     return part
 

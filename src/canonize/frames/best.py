@@ -94,7 +94,7 @@ class Best(Chooser):
         energies = self._gated(torch.empty_like(scored).scatter(0, order, scored))
         near = nearly(energies)
         best, tied = settle(near, content)
-        if unseen():
+        if unseen(tied):
             many = sample if self.resolution is not None else sample[:0]
         else:
             many = (tied.sum(0) > 1).nonzero()[:, 0]

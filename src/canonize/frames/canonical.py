@@ -8,6 +8,7 @@ from typing import Any, final
 import torch
 
 from canonize._tree import brief, spec_leaves
+from canonize._values import sent
 from canonize.actions import Numbering, Scalar
 from canonize.actions.relabel import ranked
 from canonize.actions.trees import batch_of
@@ -94,4 +95,4 @@ class CanonicalOrder:
         whole = all(leaf is None or isinstance(leaf, Scalar | Numbering) for leaf in spec_leaves(symmetry.outputs))
         rigid = whole or torch.equal(found.orbits, torch.arange(len(owners)))
         fixed = None if rigid else Automorphisms(graphs, found, torch.arange(batch))
-        return Poses(elements[None].to(device), weights, None if margin is None else margin.to(device), fixed)
+        return Poses(sent(elements[None], device), weights, None if margin is None else sent(margin, device), fixed)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from canonize._tree import describe, map_tensors
-from canonize._values import unseen
+from canonize._values import sent, unseen
 from canonize.actions.trees import at
 from canonize.errors import refuse
 from canonize.frames.base import Coset, Fixers, Poses
@@ -82,7 +82,7 @@ def relaxed(
         source = generator.device if generator is not None else energies.device
         uniform = torch.rand(energies.shape, generator=generator, dtype=energies.dtype, device=source)
         noise = -(-uniform.clamp(min=torch.finfo(energies.dtype).tiny).log()).log()
-        scores = scores + noise.to(energies.device)
+        scores = scores + sent(noise, energies.device)
     soft = scores.softmax(0)
     hard = torch.zeros_like(soft).scatter(0, scores.argmax(0, keepdim=True), 1.0)
     tied = energies.detach() == energies.detach().amin(0)
@@ -125,7 +125,7 @@ def finite(energies: Tensor, who: str) -> Tensor:
     Raises:
         SymmetryError: NaN or infinity among them; it names the samples.
     """
-    if unseen():
+    if unseen(energies):
         return energies
     lost = ~energies.detach().isfinite().all(0)
     if bool(lost.any()):
@@ -140,7 +140,7 @@ def finite(energies: Tensor, who: str) -> Tensor:
 
 def _stabilizer(group: Any, elements: Any, g: Any, tied: Tensor) -> Coset | Fixers | None:
     """g^-1 e for each element e that is tied with g, for the samples that have more than one."""
-    if unseen():
+    if unseen(tied):
         back, shape = group.inverse(g), tied.shape
         each = map_tensors(lambda t: t[:, None].expand(*shape, *t.shape[1:]), elements)
         return Fixers(group.compose(at(back, None), each), tied)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from canonize._tree import describe, tensors
+from canonize._values import differentiated
 from canonize.errors import refuse
 from canonize.frames.base import Poses, island, one_each
 from canonize.frames.choose import fading, finite, relaxed
@@ -106,11 +107,12 @@ class Chooser(nn.Module):
             energies = finite(self._energies(symmetry, inputs, elements, batch), type(self).__name__)
             gumbel = self.select == "gumbel"
             return relaxed(elements, energies, temperature=self.temperature, gumbel=gumbel, generator=generator)
-        # Fading weights depend on the input smoothly: without their part its derivative would be wrong.
-        wanted = bool(self.soft) and torch.is_grad_enabled() and any(part.requires_grad for part in tensors(inputs))
-        with torch.set_grad_enabled(wanted):
-            if not self.soft:
+        if not self.soft:
+            with torch.no_grad():
                 return self._lowest(symmetry, inputs, elements, batch)
+        # Fading weights depend on the input smoothly: without their part its derivative would be wrong.
+        wanted = torch.is_grad_enabled() and any(map(differentiated, tensors(inputs)))
+        with torch.set_grad_enabled(wanted):
             energies = finite(self._energies(symmetry, inputs, elements, batch), type(self).__name__)
             return fading(elements, self._gated(energies), self.soft, spent=leading(elements))
 

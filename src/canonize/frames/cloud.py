@@ -288,7 +288,7 @@ def _cloud(
 
 def _weights(w: Tensor, owner: Tensor | None, where: str) -> Tensor:
     _finite(w[..., None], owner, f"{where}: the weights of the points are not finite")
-    if not unseen() and bool((w < 0).any()):
+    if not unseen(w) and bool((w < 0).any()):
         raise refuse(
             f"{where}: weights of points are at least 0",
             got=f"{float(w.min()):.6g} in sample {_samples((w < 0).nonzero()[:, 0], owner)} of the batch",
@@ -337,7 +337,7 @@ def _together(parts: list[Cloud], batch: int) -> Cloud:
 
 def _finite(x: Tensor, owner: Tensor | None, what: str) -> None:
     # A finite sum says that all are finite, at a third of the cost of asking each.
-    if unseen() or bool(x.detach().sum().isfinite()) or bool(x.isfinite().all()):
+    if unseen(x) or bool(x.detach().sum().isfinite()) or bool(x.isfinite().all()):
         return
     lost = (~x.isfinite()).flatten(1).any(1).nonzero()[:, 0]
     raise refuse(

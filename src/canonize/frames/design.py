@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from canonize._tree import spec_leaves
+from canonize._values import sent
 from canonize.actions import Each, Numbering, Point, Scalar, Vector
 from canonize.actions import Tensor as TensorAction
 from canonize.groups import Icosahedral, Octahedral
@@ -73,4 +74,4 @@ def design(n: int, rank: int, like: Tensor) -> Tensor:
         rank: at least 0.
         like: gives dtype and device.
     """
-    return _design(n, rank).to(dtype=like.dtype, device=like.device)
+    return sent(_design(n, rank), like.device, like.dtype)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from canonize._tree import brief
+from canonize._values import differentiated
 from canonize.errors import refuse
 from canonize.frames.eigenspaces import Eigenvectors, gathered
 from canonize.frames.spectra import Block, Kind, Layout, of_graphs, of_matrices
@@ -225,7 +226,7 @@ def _solve(block: Block, count: int, tolerance: float, fallback: Fallback) -> di
             fixed[place], told["margin"][place], told["error"][place] = found.fixed, found.margin, found.error
             written[place] = torch.where(found.fixed[..., None], found.basis, _instead(found, fallback))
         alone = (dimension == 1)[:, None, :]
-    if vectors.requires_grad:
+    if differentiated(vectors):
         # Of the other columns no derivative exists; they keep their values.
         ours = torch.where((vectors.detach() * written.mT).sum(1, keepdim=True) < 0, -vectors, vectors)
         if fallback in ("projectors", "zero"):

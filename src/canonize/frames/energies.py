@@ -8,8 +8,8 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from canonize._tree import describe, to_tensors
-from canonize.errors import refuse
+from canonize._tree import describe, map_tensors, tensors, to_arrays, to_tensors
+from canonize.errors import SymmetryError, refuse
 
 
 @final
@@ -21,12 +21,15 @@ class Confidence:
 
     Args:
         model: returns logits (batch, classes), or a pair or object whose first part is.
+        arrays: the model takes NumPy arrays, and may return them.
 
     Raises:
-        SymmetryError: a model that cannot be called; on use, logits of another shape.
+        SymmetryError: a model that cannot be called; on use, logits of another shape, and a function that fails on
+            tensors.
     """
 
     model: Any
+    arrays: bool = False
 
     def __post_init__(self) -> None:
         _callable(self)
@@ -34,7 +37,7 @@ class Confidence:
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
         """(batch,), from -1 to 0, dimensionless."""
         _still(self)
-        return -_logits(self.model(*args, **kwargs), self).softmax(-1).amax(-1)
+        return -_logits(_output(self, args, kwargs), self).softmax(-1).amax(-1)
 
 
 @final
@@ -48,6 +51,7 @@ class LogSumExp:
     """
 
     model: Any
+    arrays: bool = False
 
     def __post_init__(self) -> None:
         _callable(self)
@@ -55,7 +59,7 @@ class LogSumExp:
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
         """(batch,), any real number, in the unit of the logits."""
         _still(self)
-        return -torch.logsumexp(_logits(self.model(*args, **kwargs), self), -1)
+        return -torch.logsumexp(_logits(_output(self, args, kwargs), self), -1)
 
 
 def _callable(energy: Any) -> None:
@@ -81,6 +85,28 @@ def _still(energy: Any) -> None:
                 expected="batch normalisation in eval mode, or a model of its own for the energy",
                 fix=f"model.eval(); or Best({type(energy).__name__}(copy.deepcopy(model).eval())) while the model trains",
             )
+
+
+def _output(energy: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What the model returns, on the device of its inputs; what is no module may not know tensors, and the refusal tells."""
+    if energy.arrays:
+        found, _ = to_tensors(energy.model(*to_arrays(args), **to_arrays(kwargs)))
+        device = next((part.device for part in tensors((args, kwargs))), torch.device("cpu"))
+        return map_tensors(lambda part: part.to(device), found)
+    if isinstance(energy.model, nn.Module) or torch.compiler.is_compiling():
+        return energy.model(*args, **kwargs)
+    try:
+        return energy.model(*args, **kwargs)
+    except SymmetryError:
+        raise
+    except (TypeError, AttributeError, ValueError) as error:
+        name = type(energy).__name__
+        raise refuse(
+            f"{name}: the model fails on tensors",
+            got=f"{type(error).__name__}: {error}",
+            expected="a model of tensors: energies are called with these also where symmetrize is called with arrays",
+            fix=f"{name}(model, arrays=True) for a model that takes NumPy arrays",
+        ) from error
 
 
 def _logits(output: Any, energy: Any) -> Tensor:

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from canonize._tree import describe, matched, spec_leaves
+from canonize._values import unseen
 from canonize.actions import Chain, Factor, Flipped, Scalar
 from canonize.actions.trees import batch_of
 from canonize.errors import refuse
@@ -260,7 +261,7 @@ def _tie(part: Tensor, flips: list[tuple[int, Flipped]], sizes: list[int], path:
             fix="Chain(Factor(0, Flipped()), Factor(1, Flipped(axis=1)))",
         )
     lost = ~values.isfinite().flatten(1).all(1) if values.shape[1:].numel() else values.new_zeros(0, dtype=torch.bool)
-    if bool(lost.any()):
+    if not unseen(lost) and bool(lost.any()):
         raise refuse(
             f"SignRule: the input{path and ' at ' + path} holds NaN or infinity",
             got=f"in sample {lost.nonzero()[:, 0].tolist()[:8]} of the batch",

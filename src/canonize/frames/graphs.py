@@ -99,7 +99,7 @@ def ranks(values: list[Tensor], count: int) -> Int[Tensor, " count"]:
     found = torch.zeros(count, dtype=torch.int64)
     for table in values:
         table = torch.view_as_real(table).flatten(1) if table.is_complex() else table
-        for column in table.unbind(1):
+        for column in table.detach().unbind(1):
             _, place = torch.unique(column, return_inverse=True)
             _, found = torch.unique(found * (1 + int(place.max()) if count else 1) + place, return_inverse=True)
     return found

@@ -8,14 +8,16 @@ import torch
 from torch import Tensor
 
 from canonize._tree import describe, spec_leaves, walk
-from canonize._values import unseen
-from canonize.actions import Each, Image, Numbering, Rows, Scalar, Volume
+from canonize._values import sent, unseen
+from canonize.actions import Each, Image, Numbering, Point, Rows, Scalar, Vector, VectorImage, Volume
+from canonize.actions import Tensor as TensorAction
 from canonize.actions.base import always_bitwise, bitwise
 from canonize.actions.rows import index_of, layout
 from canonize.actions.trees import lossless_tree, move, repeat
 from canonize.errors import refuse
 from canonize.frames.base import flat, over_batch
 from canonize.groups.base import leading
+from canonize.groups.finite import FiniteMatrixGroup
 from canonize.linalg import content_key, shrink
 from canonize.symmetry import Symmetry
 
@@ -30,20 +32,24 @@ def orbit(symmetry: Symmetry, inputs: Any, back: Any, batch: int) -> Any:
 
 def is_bitwise(symmetry: Symmetry, back: Any, candidates: Any, batch: int) -> bool:
     """Whether copies of an input that were moved without loss have the same candidates, bit for bit."""
+    # What holds of every element needs no look at any.
+    signed = isinstance(symmetry.group, FiniteMatrixGroup) and symmetry.group.signed
+    if all(_always(leaf, signed) for leaf in spec_leaves(symmetry.inputs)):
+        return True
     if unseen():
-        # What holds of every element, whatever its values.
-        return all(map(_always, spec_leaves(symmetry.inputs)))
+        return False
     # A batch of none has nothing to round.
     turns = flat(over_batch(back, batch))
     return batch == 0 or bool(lossless_tree(symmetry.inputs, turns, candidates, ask=bitwise).all())
 
 
-def _always(action: Any) -> bool:
-    """Whether an action moves entries bit for bit under every element."""
+def _always(action: Any, signed: bool) -> bool:
+    """Whether an action moves entries bit for bit under every element, of which all may be signed permutations."""
     inner = action.action if isinstance(action, Rows) else action
     return (
         inner is None
         or isinstance(inner, Numbering | Scalar)
+        or (signed and isinstance(inner, Point | Vector | TensorAction | VectorImage))
         or getattr(type(inner), "bitwise", None) is always_bitwise
     )
 
@@ -71,7 +77,7 @@ def keys(spec: Any, candidates: Any, shape: tuple[int, int]) -> Tensor:
             key = torch.zeros(shape[0] * shape[1], dtype=torch.int64, device=key.device).index_add(
                 0, index, key * (2 * place + 1)
             )
-        total = total.to(key.device) * 31 + key.reshape(shape)
+        total = sent(total, key.device) * 31 + key.reshape(shape)
         return part
 
     walk(leaf, spec, candidates)

@@ -109,7 +109,7 @@ class Ordering:
     @property
     def ties(self) -> bool:
         """Whether any rows are interchangeable, or may be where values cannot be looked at."""
-        return unseen() or bool((self.labels[:, 1:] == self.labels[:, :-1]).any())
+        return unseen(self.labels) or bool((self.labels[:, 1:] == self.labels[:, :-1]).any())
 
 
 def lexicographic(columns: Sequence[Tensor], present: Bool[Tensor, "batch n"] | None = None) -> Int[Tensor, "batch n"]:

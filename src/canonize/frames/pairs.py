@@ -167,7 +167,9 @@ def _spread(known: Listing, fade: Tensor, turns: Tensor) -> tuple[Listing, Tenso
     origin = torch.cat([rest, some.repeat_interleave(m)])
     sample = known.sample[origin]
     order = sample.argsort(stable=True)
-    turned = torch.cat([known.turns[rest], (known.turns[some, None] @ whole).flatten(0, 1)])
+    # One product of matrices, which ONNX Runtime also takes where there are none to spread.
+    both = known.turns[some].flatten(0, 1) @ whole.transpose(0, 1).flatten(1)
+    turned = torch.cat([known.turns[rest], both.reshape(-1, d, m, d).transpose(1, 2).flatten(0, 1)])
     weights = torch.cat([known.weights[rest], (known.weights[some, None] * (own * first + (1 - own) / m)).flatten()])
     return Listing(sample[order], turned[order], weights[order]), origin[order]
 

@@ -8,8 +8,8 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor
 
-from canonize._tree import brief
-from canonize._values import check_not_mapped, unseen
+from canonize._tree import brief, tensors
+from canonize._values import check_not_mapped, sent, unseen
 from canonize.actions.trees import batch_of
 from canonize.errors import refuse
 from canonize.frames.base import Poses
@@ -89,7 +89,7 @@ class PCA:
         check_is_claim(symmetry, "PCA")
         check_is_euclidean(symmetry.group, "PCA")
         if self.fallback is not None:
-            check_not_mapped("PCA")
+            check_not_mapped("PCA", tensors(inputs))
         cloud = cloud_of(symmetry, inputs, "PCA", of=self.of, weights=self.weights, marks=self.marks)
         mirrors = isinstance(symmetry.group, O | E)
         _, dtype, _ = batch_of(symmetry.inputs, inputs)
@@ -145,7 +145,7 @@ def _every(axes: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
 def _preferred(axes: Tensor, table: Tensor, scores: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
     """The poses that have a share of the best score, the best first."""
     shares = fading_shares(scores, width)
-    if unseen():
+    if unseen(shares):
         k = len(table)
     else:
         k = max(1, int((shares > 0).sum(0).max())) if shares.shape[1] else 1
@@ -155,13 +155,14 @@ def _preferred(axes: Tensor, table: Tensor, scores: Tensor, width: Tensor) -> tu
 
 def _drawn(table: Tensor, axes: Tensor, generator: torch.Generator | None) -> Tensor:
     source = generator.device if generator is not None else torch.device("cpu")
-    return torch.randint(len(table), (axes.shape[0],), generator=generator, device=source).to(axes.device)
+    return sent(torch.randint(len(table), (axes.shape[0],), generator=generator, device=source), axes.device)
 
 
 def _one_of(turns: Tensor, weights: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
     """One pose of each sample, drawn with its weight."""
     source = generator.device if generator is not None else torch.device("cpu")
-    level = torch.rand(weights.shape[1], generator=generator, dtype=torch.float64, device=source).to(weights.device)
+    level = torch.rand(weights.shape[1], generator=generator, dtype=torch.float64, device=source)
+    level = sent(level, weights.device)
     total = weights.detach().cumsum(0)
     pick = (total < level * total[-1]).sum(0).clamp(max=weights.shape[0] - 1)
     each = torch.arange(weights.shape[1], device=weights.device)

@@ -87,7 +87,7 @@ class Scored(Chooser):
         best = energies.argmin(0) if batch else torch.zeros(0, dtype=torch.int64, device=energies.device)
         tied = torch.zeros_like(near).scatter(0, best[None], True)
         alike = content == content.gather(0, best[None])
-        if unseen():
+        if unseen(near):
             many = torch.arange(batch, device=energies.device)
         else:
             many = ((near | alike).sum(0) > 1).nonzero()[:, 0]

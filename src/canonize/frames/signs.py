@@ -7,13 +7,14 @@ from itertools import combinations, product
 import torch
 from torch import Tensor
 
+from canonize._values import constant
 from canonize.frames.cloud import Cloud
 
 
 def sign_table(d: int, mirrors: bool, like: Tensor) -> Tensor:
     """All choices of signs of d axes, (k, d): 2^d, or the 2^(d - 1) of an even number of minus signs; all plus first."""
     rows = [signs for signs in product((1.0, -1.0), repeat=d) if mirrors or signs.count(-1.0) % 2 == 0]
-    return torch.tensor(rows, dtype=like.dtype, device=like.device).reshape(-1, d)
+    return constant(rows, dtype=like.dtype, device=like.device).reshape(-1, d)
 
 
 def sign_scores(cloud: Cloud, axes: Tensor, values: Tensor, signs: Tensor) -> Tensor:
@@ -40,14 +41,14 @@ def sign_scores(cloud: Cloud, axes: Tensor, values: Tensor, signs: Tensor) -> Te
     total = torch.einsum("ka,ba->kb", signs, single * ladder)
     if d > 1:
         pairs = fourth / 3 + 0.17 * (sixth / 15)
-        places = torch.tensor(list(combinations(range(d), 2)), device=third.device).mT
+        places = constant(list(combinations(range(d), 2)), device=third.device).mT
         products = signs[:, places[0]] * signs[:, places[1]]
         # The transposed moment counts differently, so that <z_a z_b^3> and <z_a^3 z_b> do not cancel.
         both = pairs[:, places[0], places[1]] + 0.61 * pairs[:, places[1], places[0]]
         spread = 1.0 + 0.23 * torch.arange(places.shape[1], dtype=third.dtype, device=third.device)
         total = total + 0.5 * products @ (_soft(both) * spread).mT
     if d > 2:
-        triples = torch.tensor(list(combinations(range(d), 3)), device=cube.device)
+        triples = constant(list(combinations(range(d), 3)), device=cube.device)
         total = total + 0.5 * signs[:, triples].prod(-1) @ _soft(cube).mT
     return total
 

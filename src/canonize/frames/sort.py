@@ -226,7 +226,7 @@ def table_of(symmetry: Symmetry, inputs: Any, where: str = "Sorted") -> Table:
             fix="Symmetry(S(n), inputs=Nodes(), outputs=Scalar())",
         )
     lost = torch.stack([part.isnan().flatten(1).any(1) for part in found]).any(0)
-    if not unseen() and bool(lost.any()):
+    if not unseen(lost) and bool(lost.any()):
         raise refuse(
             f"{where}: rows that are not numbers have no order",
             got=f"NaN in sample {lost.nonzero()[:, 0].tolist()[:8]} of the batch",

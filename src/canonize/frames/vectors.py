@@ -27,7 +27,7 @@ def checked_vectors(vectors: Any, shape: tuple[int, int, int], where: str) -> Te
             fix=f"return {needed} or more vectors of {dim} components; for one vector, vector[:, None]",
         )
     assert isinstance(vectors, Tensor)
-    if unseen():
+    if unseen(vectors):
         return vectors
     lost = ~vectors.detach().isfinite().flatten(1).all(1)
     if bool(lost.any()):

@@ -8,7 +8,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from canonize._tree import brief
+from canonize._tree import brief, tensors
 from canonize._values import check_not_mapped, unseen
 from canonize.actions.trees import batch_of
 from canonize.errors import refuse
@@ -79,7 +79,7 @@ class Weighted:
         """The poses of each sample. Draws nothing."""
         check_is_claim(symmetry, "Weighted")
         check_is_euclidean(symmetry.group, "Weighted")
-        check_not_mapped("Weighted")
+        check_not_mapped("Weighted", tensors(inputs))
         cloud = cloud_of(symmetry, inputs, "Weighted", of=self.of, weights=self.weights, marks=self.marks)
         known, reach = self.listing(symmetry, inputs, cloud)
         return posed(symmetry, inputs, known, cloud, reach)

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from canonize._tree import brief, describe
+from canonize._values import sent
 from canonize.errors import refuse
 from canonize.groups.base import Rigid, Shape, batch_shape, fitting, real
 from canonize.linalg import haar_orthogonal, matmul
@@ -151,7 +152,7 @@ class _RigidMotions:
             linear = inner.sample(shape, generator=generator, dtype=dtype, device=device)
         source = generator.device if generator is not None else torch.device("cpu")
         shift = torch.randn(*shape, self.n, generator=generator, dtype=torch.float64, device=source) * self.scale
-        return Rigid(linear, shift.to(dtype=dtype, device=linear.device))
+        return Rigid(linear, sent(shift, linear.device, dtype))
 
     def compose(self, g: Rigid, h: Rigid) -> Rigid:
         """h first, then g: (A, a)(B, b) = (AB, Ab + a)."""

@@ -38,18 +38,23 @@ class FiniteMatrixGroup:
     @property
     def order(self) -> int:
         """The number of elements."""
-        return _table(self).shape[0]
+        return _size(self, 0)
 
     @property
     def dim(self) -> int:
         """n, the dimension of the space that the matrices act on."""
-        return _table(self).shape[-1]
+        return _size(self, -1)
+
+    @property
+    def signed(self) -> bool:
+        """Whether every element is a signed permutation of the axes, so that it moves entries and rounds none."""
+        return _signed(self)
 
     def elements(
         self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
     ) -> Float[Tensor, "order n n"]:
         """All elements, (order, n, n), identity first; a fresh tensor at each call."""
-        return _table(self).to(dtype=real(dtype), device=device, copy=True)
+        return _table(self).to(dtype=real(dtype), device=device, copy=True, non_blocking=True)
 
     def identity(
         self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
@@ -288,8 +293,25 @@ def _constant(group: FiniteMatrixGroup) -> Tensor:
     return _remembered(group)
 
 
+def _size(group: FiniteMatrixGroup, axis: int) -> int:
+    """The length of an axis of the table: a number also where the compiler leaves the sizes of all tensors open."""
+    return _table(group).shape[axis]
+
+
+def _signed(group: FiniteMatrixGroup) -> bool:
+    """Whether each row of each element has one entry, 1 or -1."""
+    return _remembered_signs(group)
+
+
 # What `torch.compiler.assume_constant_result` does, without its import of the compiler.
-_constant._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch looks for it
+for _found_once in (_constant, _size, _signed):
+    vars(_found_once)["_dynamo_marked_constant"] = True
+
+
+@lru_cache(maxsize=256)
+def _remembered_signs(group: FiniteMatrixGroup) -> bool:
+    # Read off numbers, without a tensor: an exporter has no values to look at.
+    return all(sorted(map(abs, row)) == [0.0] * (len(row) - 1) + [1.0] for matrix in group.rows() for row in matrix)
 
 
 @lru_cache(maxsize=256)

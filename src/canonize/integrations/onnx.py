@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import torch
-from onnxscript import opset18
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from canonize._tree import describe, matched, walk
-from canonize.actions import Nodes, Numbering, Point, Rows, Vector
+from canonize.actions import Edges, Nodes, Numbering, Point, Rows, Vector
+from canonize.actions.trees import batch_of, repeat, separable
 from canonize.adapt.modes import in_eval
 from canonize.errors import refuse
+from canonize.integrations._onnx_steps import steps, tidied
 from canonize.symmetrize import Symmetrized
 from canonize.symmetry import Keywords, arguments
 
@@ -98,7 +102,7 @@ def _program(model: Symmetrized, args: tuple[Any, ...]) -> Any:
             "this model cannot be written as ONNX",
             got=_innermost(error),
             expected="a frame whose steps ONNX has, and a model that torch.export takes",
-            fix="docs/export.md says which frames these are: Average, Best, Scored, Oriented, Sorted, PCA(fallback=None)",
+            fix="docs/export.md says which frames these are: all there but CanonicalOrder",
         ) from error
 
 
@@ -111,25 +115,36 @@ def _innermost(error: BaseException) -> str:
 
 
 def written(program: torch.export.ExportedProgram, **options: Any) -> Any:
-    """A `torch.onnx.ONNXProgram` of an exported program, with the one step that torch does not know how to write.
+    """A `torch.onnx.ONNXProgram` of an exported program, with the steps that torch does not know how to write.
 
     Args:
         program: from `torch.export.export`.
         options: of `torch.onnx.export`.
     """
-    table: dict[Any, Any] = {torch.ops.aten.sort.stable: _sort}
-    return torch.onnx.export(program, custom_translation_table=table, verbose=False, **options)
+    with _silence():
+        found: Any = torch.onnx.export(
+            program, custom_translation_table=steps(), verbose=False, optimize=False, **options
+        )
+        tidied(found.model)
+    return found
 
 
-def _sort(x: Any, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:
-    """A stable sort: among equals ONNX takes the lower index first."""
-    op: Any = opset18
-    count = op.Gather(op.Shape(x), op.Constant(value_ints=[dim]))
-    return op.TopK(x, count, axis=dim, largest=int(descending), sorted=1)
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Without what torch's exporter says of its own inner workings: of packages that nobody asked for, of empty lists."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def open_axes(model: Symmetrized, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The axes that `torch.export` is to leave open, for `dynamic_shapes={"args": ...}`: batch, points, rows and nodes.
+    """The axes that `torch.export` is to leave open, for `dynamic_shapes={"args": ...}`: batch, points, rows, edges and nodes.
 
     Args:
         model: made by `symmetrize`.
@@ -140,6 +155,8 @@ def open_axes(model: Symmetrized, args: tuple[Any, ...]) -> tuple[Any, ...]:
     def leaf(action: Any, part: Any, *, path: str) -> Any:
         if not isinstance(part, Tensor):
             return None
+        if isinstance(action, Edges):
+            return {1: auto}
         inner = action.action if isinstance(action, Rows) else action
         many = isinstance(inner, Point | Vector | Nodes) and not isinstance(action, Rows) and part.ndim > 2
         return {} if action is None else {0: auto, 1: auto} if many else {0: auto}
@@ -157,11 +174,11 @@ def _names(model: Symmetrized, args: tuple[Any, ...]) -> list[str]:
 
 
 def _twice(model: Symmetrized, value: Any) -> tuple[Any, ...]:
-    """The same samples twice, in one batch; what is ragged as it is."""
+    """The same samples twice, in one batch; ragged ones as they are where a part belongs to no sample."""
     spec = model.symmetry.inputs
     ragged = any(isinstance(action, Rows | Numbering) for action, _, _ in matched(spec, value))
-    sizes = {part.shape[0] for action, part, _ in matched(spec, value) if action is not None and not ragged}
-    if 1 in sizes:
+    batch = batch_of(spec, value)[0]
+    if batch == 1 and not ragged:
         raise refuse(
             "export_onnx needs more than one sample, lest the number one be taken for a rule",
             got="a batch of one",
@@ -170,9 +187,12 @@ def _twice(model: Symmetrized, value: Any) -> tuple[Any, ...]:
         )
 
     def leaf(action: Any, part: Any, *, path: str) -> Any:
-        return part if ragged or action is None else torch.cat([part, part.flip(0)])
+        return part if action is None else torch.cat([part, part.flip(0)])
 
-    found = walk(leaf, spec, value)
+    if not ragged:
+        found = walk(leaf, spec, value)
+    else:
+        found = repeat(spec, value, 2, batch=batch) if separable(spec, value) else value
     return found if isinstance(spec, tuple) else (found,)
 
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from canonize._values import unseen
+from canonize._values import constant, differentiated, unseen
 from canonize.linalg.jacobi import LARGEST, jacobi_eigen
 from canonize.linalg.small import dot
 
@@ -32,13 +32,14 @@ def principal_axes(
         plain = torch.compiler.is_exporting() or matrix.device.type != "cpu"
         small = matrix.shape[-1] <= LARGEST
         values, vectors = jacobi_eigen(matrix) if plain and small else torch.linalg.eigh(matrix)
-    if matrix.requires_grad and matrix.shape[-1] > 1:
+    if differentiated(matrix) and matrix.shape[-1] > 1:
         apart = values.diff(dim=-1).amin(-1) > floor * values[:, -1]
         ladder = torch.arange(1, matrix.shape[-1] + 1, dtype=matrix.dtype, device=matrix.device).diag()
         # At ties the derivative of eigh is 0/0; those matrices are taken out before it is formed, not after.
         smooth_values, smooth = torch.linalg.eigh(torch.where(apart[:, None, None], matrix, ladder))
-        vectors = torch.where(apart[:, None, None], smooth, vectors)
-        values = torch.where(apart[:, None], smooth_values, values)
+        # Tangents of forward mode, which no_grad lets through, are taken off here.
+        vectors = torch.where(apart[:, None, None], smooth, vectors.detach())
+        values = torch.where(apart[:, None], smooth_values, values.detach())
     return vectors.flip(-1), values.flip(-1)
 
 
@@ -60,7 +61,7 @@ def last_axis(columns: Float[Tensor, "batch d few"]) -> Float[Tensor, "batch d"]
         return cross
     rows = list(range(d))
     minors = [torch.linalg.det(columns[..., rows[:i] + rows[i + 1 :], :]) for i in rows]
-    signs = torch.tensor([(-1.0) ** (i + d - 1) for i in rows], dtype=columns.dtype, device=columns.device)
+    signs = constant([(-1.0) ** (i + d - 1) for i in rows], dtype=columns.dtype, device=columns.device)
     return torch.stack(minors, -1) * signs
 
 
@@ -92,7 +93,7 @@ def direction(vector: Float[Tensor, "*batch d"], units: list[Tensor], floor: flo
     """
     rest = left_over(vector, units)
     known = rest.detach().square().sum(-1, keepdim=True) > floor**2
-    if unseen() or not bool(known.all()):
+    if unseen(known) or not bool(known.all()):
         rest = torch.where(known, rest, _orthogonal(rest, units))
     unit = rest / rest.square().sum(-1, keepdim=True).sqrt()
     return left_over(unit, units) if units else unit

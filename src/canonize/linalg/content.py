@@ -23,9 +23,6 @@ def content_key(x: Tensor) -> Int[Tensor, " batch"]:
     Returns:
         (batch,), int64.
     """
-    if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
-        found: Tensor = _uncompiled(x)
-        return found
     if x.is_complex():
         x = torch.view_as_real(x)
     flat = x.reshape(x.shape[0], math.prod(x.shape[1:]))
@@ -37,7 +34,7 @@ def content_key(x: Tensor) -> Int[Tensor, " batch"]:
         bits = flat.long()
     # Round numbers have many trailing zero bits, which a product modulo 2^64 would waste: fold the high bits in.
     bits = bits ^ (bits >> 20) ^ (bits >> 41)
-    place = torch.arange(1, flat.shape[1] + 1, device=x.device)
+    place = _places(flat.shape[1], x.device)
     weights = place * -7046029254386353131
     weights = (weights ^ (weights >> 30)) * -4658895280553007687
     weights = (weights ^ (weights >> 27)) * -7723592293110705685 | 1
@@ -48,15 +45,13 @@ def content_key(x: Tensor) -> Int[Tensor, " batch"]:
     return products.sum(1)
 
 
-@torch.library.custom_op("canonize::content_key", mutates_args=(), schema="(Tensor x) -> Tensor")
-def _uncompiled(x: Tensor) -> Tensor:
-    """The keys as eager code finds them: inductor makes something else of floats read as whole numbers (torch 2.13)."""
-    return content_key(x)
-
-
-@_uncompiled.register_fake  # type: ignore[untyped-decorator, unused-ignore]
-def _(x: Tensor) -> Tensor:
-    return x.new_empty(x.shape[0], dtype=torch.int64)
+def _places(count: int, device: torch.device) -> Tensor:
+    """1, 2, ..., count, (count,) int64."""
+    if not torch.compiler.is_compiling():
+        return torch.arange(1, count + 1, device=device)
+    # Inductor multiplies the counter of its C++ loop by what a range is multiplied by. Signed numbers that run over are
+    # undefined in C++: the loop gives other keys, or never ends. A step between whole numbers stops that.
+    return ~torch.arange(-2, -2 - count, -1, device=device)
 
 
 def float_bits(x: Tensor) -> Tensor:

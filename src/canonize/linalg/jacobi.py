@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from canonize._values import constant
+
 LARGEST = 10
 """Up to this size rotations are few enough to be written down one after the other."""
 
@@ -72,7 +74,7 @@ def _rounds(d: int) -> list[list[tuple[int, int]]]:
 def _rotation(a: Tensor, pairs: list[tuple[int, int]]) -> Tensor:
     """The rotation (*batch, d, d) that makes the entries of these pairs zero, by the smaller angle."""
     d = a.shape[-1]
-    low, high = torch.tensor(pairs, device=a.device).unbind(1)
+    low, high = constant(pairs, device=a.device).unbind(1)
     diagonal = a.diagonal(dim1=-2, dim2=-1)
     off = a.flatten(-2)[..., low * d + high]
     gap = diagonal[..., high] - diagonal[..., low]

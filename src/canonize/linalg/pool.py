@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from canonize._values import differentiated
+
 
 def shrink(x: Tensor, sizes: tuple[int, ...]) -> Tensor:
     """Average the last axes of `x` down to `sizes`, so that a turned input gives the turned result bit for bit.
@@ -40,7 +42,7 @@ def shrink(x: Tensor, sizes: tuple[int, ...]) -> Tensor:
     scale = scale.reshape(-1, *(1,) * (x.ndim - 1))
     total = wide / scale
     # The difference is zero; it carries the gradient, which rounding has none of.
-    total = total.detach().round() + (total - total.detach()) if x.requires_grad else total.round()
+    total = total.detach().round() + (total - total.detach()) if differentiated(x) else total.round()
     if quick:
         pool = F.avg_pool2d if len(sizes) == 2 else F.avg_pool3d
         side = [old // new for old, new in zip(olds, sizes, strict=True)]

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from canonize._values import sent
+
 
 def haar_orthogonal(
     shape: tuple[int, ...],
@@ -44,7 +46,7 @@ def haar_orthogonal(
         # Turning the first column over where the determinant is -1 maps the Haar measure of O(n) onto that of SO(n).
         handed = torch.where(torch.linalg.det(factor) < 0, -1.0, 1.0).to(factor)
         factor = torch.cat([factor[..., :1] * handed[..., None, None], factor[..., 1:]], -1)
-    return factor.to(dtype=dtype, device=device or torch.device("cpu"))
+    return sent(factor, device or torch.device("cpu"), dtype)
 
 
 def uniform_integers(
@@ -56,4 +58,4 @@ def uniform_integers(
 ) -> Int[Tensor, "*batch"]:
     """Integers from 0 to high - 1, uniformly; `shape` in front, on `device`."""
     source = generator.device if generator is not None else torch.device("cpu")
-    return torch.randint(high, shape, generator=generator, device=source).to(device or torch.device("cpu"))
+    return sent(torch.randint(high, shape, generator=generator, device=source), device or torch.device("cpu"))

@@ -24,7 +24,7 @@ def segment_total(values: Tensor, owner: Tensor | None, batch: int) -> Tensor:
 
 def segment_counts(owner: Tensor, batch: int) -> Tensor:
     """How many entries belong to each sample, (batch,), int64."""
-    if unseen():
+    if unseen(owner):
         return torch.zeros(batch, dtype=torch.int64, device=owner.device).index_add(0, owner, torch.ones_like(owner))
     return torch.bincount(owner, minlength=batch)
 
@@ -75,7 +75,7 @@ def segment_first(x: Tensor, owner: Tensor | None, batch: int) -> Tensor:
 def segment_longest(x: Tensor, owner: Tensor | None, batch: int) -> Tensor:
     """The length of the longest vector of each sample, (batch,); no square leaves the range of numbers."""
     length = segment_most(_squared(x), owner, batch).sqrt()
-    if unseen() or not bool(((length > 1e-150) & (length < 1e150) | (length == 0)).all()):
+    if unseen(length) or not bool(((length > 1e-150) & (length < 1e150) | (length == 0)).all()):
         entry = segment_largest(x, owner, batch)
         unit = x / segment_spread(positive(entry), owner)[..., None]
         return entry * segment_most(unit.square().sum(-1), owner, batch).sqrt()
