@@ -84,8 +84,9 @@ def kills(result: dict[str, Any]) -> str:
 Each run is killed at a moment drawn between its start and the time that a whole run takes, about half of them once more as they
 go on, and then left to end. Each is a process of its own, copied from one that has imported everything, so that the moments are
 those of the work. *The same*: no file of the output differs in a byte from that of a run that nobody disturbed (for `adapt` the
-trained frame and its description; for `dedupe` the report, and the journal up to the order of its lines), and the exit code is
-the same. All are the same: {"yes" if all_same else "**no**"}.
+trained frame and its description; for `dedupe` the report, and the journal up to the order of its lines; for `audit` the
+numbers of each chunk, and the report up to the time and the memory of one call), and the exit code is the same.
+All are the same: {"yes" if all_same else "**no**"}.
 
 {grid(["command", "images", "runs", "kills", "at this share of the run", "the same"], rows)}
 

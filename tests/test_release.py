@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import re
 import tarfile
@@ -12,22 +11,14 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from loaded_script import ROOT, loaded
+
 SCRIPT = ROOT / ".ci" / "release.py"
 if not SCRIPT.exists():
     pytest.skip("the scripts of CI are not part of this copy", allow_module_level=True)
 
 
-def loaded() -> Any:
-    spec = importlib.util.spec_from_file_location("release_script", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-release = loaded()
+release: Any = loaded(SCRIPT)
 METADATA = """Metadata-Version: 2.4
 Name: canonize
 Version: 9.9

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import email
-import importlib.util
 import json
 import os
 import subprocess
@@ -13,23 +12,15 @@ from typing import Any
 
 import pytest
 
+from loaded_script import ROOT, loaded
+
 pytest.importorskip("packaging", reason="packaging reads the lock files")
-ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / ".ci" / "supply.py"
 if not SCRIPT.exists():
     pytest.skip("the scripts of CI are not part of this copy", allow_module_level=True)
 
 
-def loaded() -> Any:
-    spec = importlib.util.spec_from_file_location("supply_script", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-supply = loaded()
+supply: Any = loaded(SCRIPT)
 
 
 def told(**fields: str) -> Any:

@@ -66,7 +66,17 @@ class Broken(nn.Module):
         raise RuntimeError("broken")
 
 
+class Picky(nn.Module):
+    """Takes values with any number of axes, and no batch of five."""
+
+    def forward(self, x):
+        if x.shape[0] == 5:
+            raise RuntimeError("no batch of five")
+        return x.flatten(1)[:, :2]
+
+
 RAW = {
+    "picky": (symmetrize(Picky(), CLAIM), torch.rand(5, 3, 8, 8), "no batch of five"),
     "broken": (symmetrize(Broken(), CLAIM), X[None], "broken"),
     "broken, one sample": (symmetrize(Broken(), CLAIM), X, "broken"),
     "channels": (symmetrize(FLAT, CLAIM), X[None, :2], "channels"),

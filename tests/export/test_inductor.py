@@ -44,6 +44,12 @@ for batch in (8, 3):
     wanted = (x + 0.0).view(torch.int32).long()
     assert torch.equal(float_bits(x), wanted)
 
+# Halves, which inductor reads in loops of other widths.
+for dtype in (torch.float16, torch.bfloat16):
+    fast = torch.compile(lambda x: content_key(2 * x), fullgraph=True)
+    x = torch.randint(-8, 8, (5, 37)).to(dtype)
+    assert torch.equal(fast(x), content_key(2 * x)), dtype
+
 # With all sizes open from the first call on, numbers of a group and settings of a frame must stay numbers.
 turns = Symmetry(C(4), Point(), Scalar())
 best = symmetrize(lambda x: x[:, 0].cumsum(1), turns, Best(lambda x: x[..., 0].amax(1))).eval()

@@ -1,9 +1,6 @@
-"""ASE: batches, claims, the audit, and the calculator; energies stand still while all else turns with the atoms."""
+"""ASE: batches, claims and the audit; what a system carries turns with its atoms. Misuse is told."""
 
 from __future__ import annotations
-
-import copy
-import pickle
 
 import numpy as np
 import pytest
@@ -13,13 +10,10 @@ pytest.importorskip("ase", reason="ase is not installed")
 
 from ase import Atoms
 from ase.build import add_adsorbate, bulk, fcc111, molecule
-from ase.calculators.calculator import CalculationFailed, PropertyNotImplementedError
-from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase_cases import Crystal, Tilted, ask, crystals, shaken
 
 from canonize import (
-    PCA,
-    SE,
     SO,
     E,
     Fields,
@@ -42,95 +36,13 @@ from canonize.actions import move
 from canonize.integrations.ase import Calculator, atoms_batch, atoms_fields, atoms_symmetry, audit_atoms
 from canonize.nn import EnergyForces
 
-
-class Tilted(torch.nn.Module):
-    """Energies of molecules in rows: bonds, and a network on the bare coordinates, which knows up from down."""
-
-    def __init__(self, strength=0.05):
-        super().__init__()
-        generator = torch.Generator().manual_seed(0)
-        self.first = torch.nn.Parameter(torch.randn(8, 3, generator=generator, dtype=torch.float64))
-        self.last = torch.nn.Parameter(strength * torch.randn(8, generator=generator, dtype=torch.float64))
-
-    def forward(self, atoms):
-        pos, index, count = atoms["pos"], atoms["index"], len(atoms["offsets"]) - 1
-        i, j = torch.triu_indices(len(pos), len(pos), 1)
-        bond = index[i] == index[j]
-        i, j = i[bond], j[bond]
-        distance = (pos[i] - pos[j]).square().sum(-1).sqrt()
-        energy = pos.new_zeros(count).index_add(0, index[i], (1 - (-2 * (distance - 1.1)).exp()).square())
-        lab = (torch.tanh(pos @ self.first.T) @ self.last) * atoms["numbers"]
-        return energy.index_add(0, index, lab)
-
-
-class Crystal(torch.nn.Module):
-    """Energies of periodic systems in rows, from waves of the reciprocal lattice: neither origin nor wrapping matters.
-
-    A term reads how the cell stands, as no potential should.
-    """
-
-    def __init__(self, tilt=0.3):
-        super().__init__()
-        self.tilt = tilt
-        waves = torch.cartesian_prod(*[torch.arange(-1, 2)] * 3)
-        self.register_buffer("waves", waves[waves.abs().sum(1) > 0].double())
-
-    def forward(self, atoms):
-        cell, index = atoms["cell"], atoms["index"]
-        fractional = torch.linalg.solve(cell[index].mT, atoms["pos"][..., None])[..., 0]
-        phase = 2 * torch.pi * fractional @ self.waves.T
-        zero = phase.new_zeros(len(cell), len(self.waves))
-        weight = atoms["numbers"].to(phase.dtype)[:, None]
-        real, imaginary = (zero.index_add(0, index, weight * part) for part in (phase.cos(), phase.sin()))
-        vectors = self.waves @ torch.linalg.inv(cell).mT
-        length = vectors.square().sum(-1)
-        towards = (vectors @ vectors.new_tensor([1.0, 2.0, 3.0])).tanh()
-        strength = (-length).exp() * (1 + self.tilt * towards.square())
-        return ((real.square() + imaginary.square()) * strength).sum(1) / 100 + torch.linalg.det(cell).abs() / 10
-
-
 MOLECULES = [molecule(name) for name in ("CH4", "NH3", "H2O", "C6H6", "C2H4", "CO2")]
-
-
-def shaken(atoms, amount=0.1, seed=0):
-    atoms = atoms.copy()
-    atoms.positions += amount * np.random.default_rng(seed).standard_normal(atoms.positions.shape)
-    return atoms
-
-
-def crystals():
-    rock, iron = bulk("NaCl", "rocksalt", a=5.6) * (2, 1, 1), bulk("Fe", "bcc", a=2.87) * (2, 2, 1)
-    return [shaken(one, 0.05, seed) for seed, one in enumerate((bulk("Si"), rock, iron, bulk("Ti")))]
 
 
 def slab():
     atoms = fcc111("Cu", (2, 2, 3), vacuum=6.0, periodic=True)
     add_adsorbate(atoms, molecule("NH3"), 1.8, "ontop")
     return shaken(atoms, 0.05)
-
-
-def rotation(seed=1, axis=None):
-    """A rotation, (3, 3) float64; about one axis where it is named."""
-    draw = torch.Generator().manual_seed(seed)
-    if axis is None:
-        return SO(3).sample(generator=draw, dtype=torch.float64).numpy()
-    return Planar(Vector(), axis).lift(SO(2).sample(generator=draw, dtype=torch.float64)).numpy()
-
-
-def turned(atoms, matrix, shift=0.0, wrap=False):
-    other = atoms.copy()
-    other.set_cell(atoms.cell.array @ matrix.T)
-    other.set_positions(atoms.positions @ matrix.T + shift)
-    if "momenta" in atoms.arrays:
-        other.set_momenta(atoms.get_momenta() @ matrix.T)
-    if wrap:
-        other.wrap()
-    other.calc = atoms.calc
-    return other
-
-
-def worst(found, expected):
-    return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
 def test_a_batch_holds_what_the_systems_hold():
@@ -276,143 +188,6 @@ def test_slabs_turn_about_their_normal(group):
     assert found.verdict == "pass", found
 
 
-def calculators():
-    return {
-        "bare": Calculator(Tilted()),
-        "E(3)": Calculator(Tilted(), atoms_symmetry(E(3)), chunk=64),
-        "SE(3)": Calculator(Tilted(), atoms_symmetry(SE(3)), chunk=64),
-        "PCA": Calculator(Tilted(), atoms_symmetry(E(3)), PCA(), chunk=64),
-        "symmetrized before": Calculator(symmetrize(Tilted(), atoms_symmetry(E(3)), Weighted(), chunk=64)),
-    }
-
-
-@pytest.mark.parametrize("kind", calculators())
-def test_forces_are_those_of_finite_differences(kind):
-    atoms = shaken(molecule("CH4"))
-    atoms.calc = calculators()[kind]
-    assert worst(atoms.get_forces(), calculate_numerical_forces(atoms, 1e-4)) < 1e-6
-
-
-@pytest.mark.parametrize("name", ["CH4", "C6H6", "NH3"])
-def test_forces_at_symmetric_molecules_too(name):
-    atoms = molecule(name)
-    atoms.calc = calculators()["E(3)"]
-    assert worst(atoms.get_forces(), calculate_numerical_forces(atoms, 1e-4)) < 1e-6
-
-
-@pytest.mark.parametrize("number", range(4))
-def test_stress_of_crystals_is_that_of_finite_differences(number):
-    atoms = crystals()[number]
-    atoms.calc = Calculator(Crystal(), atoms_symmetry(O(3)), Polar(of="cell"))
-    assert worst(atoms.get_forces(), calculate_numerical_forces(atoms, 1e-4)) < 1e-6
-    assert worst(atoms.get_stress(), calculate_numerical_stress(atoms, 1e-4)) < 1e-6
-
-
-def test_a_turned_shifted_wrapped_crystal_has_the_turned_forces_and_stress():
-    matrix = rotation()
-    for atoms in crystals():
-        atoms.calc = Calculator(Crystal(), atoms_symmetry(O(3)), Polar(of="cell"))
-        other = turned(atoms, matrix, shift=[0.3, -7.0, 2.0], wrap=True)
-        assert abs(other.get_potential_energy() - atoms.get_potential_energy()) < 1e-10 * abs(
-            atoms.get_potential_energy()
-        )
-        assert worst(other.get_forces(), atoms.get_forces() @ matrix.T) < 1e-9
-        assert worst(other.get_stress(voigt=False), matrix @ atoms.get_stress(voigt=False) @ matrix.T) < 1e-9
-        bare = turned(atoms, matrix)
-        bare.calc = Calculator(Crystal())
-        assert worst(bare.get_stress(voigt=False), matrix @ atoms.get_stress(voigt=False) @ matrix.T) > 1e-3
-
-
-@pytest.mark.parametrize("kind", ["E(3)", "SE(3)", "PCA", "symmetrized before"])
-def test_turned_molecules_have_turned_forces(kind):
-    atoms, matrix = shaken(molecule("C2H4")), rotation()
-    atoms.calc = calculators()[kind]
-    other = turned(atoms, matrix, shift=5.0)
-    assert worst(other.get_forces(), atoms.get_forces() @ matrix.T) < 1e-9
-    assert abs(other.get_potential_energy() - atoms.get_potential_energy()) < 1e-10
-    bare = turned(atoms, matrix)
-    bare.calc = calculators()["bare"]
-    assert worst(bare.get_forces(), atoms.get_forces() @ matrix.T) > 1e-2
-
-
-def test_a_model_may_return_its_forces_itself():
-    def direct(atoms):
-        return {"energy": atoms["pos"].square().sum((1, 2)), "forces": -2 * atoms["pos"]}
-
-    atoms = molecule("CH4")
-    atoms.calc = Calculator(direct, dense=True, direct=True)
-    assert np.allclose(atoms.get_forces(), -2 * atoms.positions)
-    with pytest.raises(PropertyNotImplementedError):
-        atoms.get_stress()
-    claim = atoms_symmetry(E(3), {"energy": Scalar(), "forces": Vector()}, dense=True)
-    atoms.calc = Calculator(direct, claim, direct=True)
-    assert np.allclose(atoms.get_forces(), -2 * (atoms.positions - atoms.positions.mean(0)))
-
-
-def test_inputs_of_ones_own():
-    atoms = molecule("CH4")
-    own = Calculator(
-        lambda data: data["pos"].square().sum()[None], inputs=lambda atoms: {"pos": torch.as_tensor(atoms.positions)}
-    )
-    atoms.calc = own
-    assert np.allclose(atoms.get_forces(), -2 * atoms.positions)
-
-
-def test_precision_is_the_models_unless_it_is_named():
-    seen = []
-
-    class Seeing(torch.nn.Linear):
-        def forward(self, atoms):
-            seen.append(atoms["pos"].dtype)
-            return atoms["pos"].square().sum((1, 2))
-
-    for model, dtype, expected in (
-        (Seeing(1, 1), None, torch.float32),
-        (Seeing(1, 1).double(), None, torch.float64),
-        (Seeing(1, 1), torch.float64, torch.float64),
-    ):
-        atoms = molecule("H2O")
-        atoms.calc = Calculator(model, dense=True, dtype=dtype)
-        assert isinstance(atoms.get_potential_energy(), float)
-        assert atoms.get_forces().dtype == np.float64
-        assert seen[-1] == expected
-
-
-def test_it_leaves_the_model_and_the_atoms_as_they_were():
-    model = Tilted().train()
-    atoms = molecule("CH4")
-    before = copy.deepcopy(atoms.arrays)
-    atoms.calc = Calculator(model, atoms_symmetry(E(3)), chunk=64)
-    atoms.get_forces()
-    assert model.training
-    assert all(part.grad is None and part.requires_grad for part in model.parameters())
-    assert all(np.array_equal(before[name], atoms.arrays[name]) for name in before)
-
-
-def test_it_pickles_and_copies():
-    atoms = molecule("CH4")
-    calculator = calculators()["E(3)"]
-    atoms.calc = calculator
-    expected = atoms.get_forces()
-    for other in (pickle.loads(pickle.dumps(calculator)), copy.deepcopy(calculator)):
-        atoms.calc = other
-        assert np.array_equal(atoms.get_forces(), expected)
-
-
-@pytest.mark.parametrize("wrong", [torch.nan, torch.inf])
-def test_lost_answers_stop_the_dynamics(wrong):
-    atoms = molecule("CH4")
-    atoms.calc = Calculator(lambda d: d["pos"].square().sum((1, 2)) * wrong, dense=True)
-    with pytest.raises(CalculationFailed, match="NaN or infinite"):
-        atoms.get_potential_energy()
-
-
-def ask(model, *args, system=None, what="get_potential_energy", **options):
-    atoms = molecule("CH4") if system is None else system
-    atoms.calc = Calculator(model, *args, **options)
-    return getattr(atoms, what)()
-
-
 REFUSED = {
     "no atoms": (lambda: atoms_batch([]), "takes Atoms"),
     "no systems": (lambda: atoms_batch([3]), "takes Atoms"),
@@ -443,11 +218,6 @@ def test_misuse_is_told(case):
     call, words = REFUSED[case]
     with pytest.raises(SymmetryError, match=words):
         call()
-
-
-def test_stress_of_a_molecule_is_no_property():
-    with pytest.raises(PropertyNotImplementedError):
-        ask(Tilted(), what="get_stress")
 
 
 def test_a_claim_has_the_numbering_of_its_rows():

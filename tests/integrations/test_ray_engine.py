@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -92,6 +93,7 @@ def test_ray_gives_what_one_process_gives(tmp_path: Path, cluster: str) -> None:
     script = [sys.executable, str(Path(__file__).with_name("ray_engine.py")), str(tmp_path), cluster]
     done = subprocess.run(script, capture_output=True, text=True, check=False, env=PLAIN, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == "", "Ray tells nothing beside the work"
     told = [line for line in done.stdout.splitlines() if line.startswith(("canonicalize", "audit", "dedupe"))]
     assert told[0] == told[1] == f"canonicalize {FEW} 1"
     assert told[2] == "audit fail 9 1"
@@ -102,3 +104,32 @@ def test_ray_gives_what_one_process_gives(tmp_path: Path, cluster: str) -> None:
     )
     assert len(local) == 5
     assert ray == local
+
+
+# The settings of Ray warn of their own names as they are made.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
+def test_what_ray_tells_beside_the_work_is_held_back_and_no_more(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from canonize.integrations import ray as engine
+
+    spare, chosen = engine.HUSHED
+    monkeypatch.delenv(spare, raising=False)
+    monkeypatch.setenv(chosen, "debug")
+    for name in engine.UNTOLD:
+        logger = logging.getLogger(name)
+        before = logger.level
+        with engine._quiet():
+            assert not logger.isEnabledFor(logging.WARNING)
+            assert logger.isEnabledFor(logging.ERROR)
+        assert logger.level == before
+    with engine._hushed():
+        assert os.environ[spare] == engine.HUSHED[spare]
+        assert os.environ[chosen] == "debug", "what the user has set stays"
+    assert spare not in os.environ
+    assert os.environ[chosen] == "debug"
+    with suppress(ZeroDivisionError), engine._without(engine.ANNOUNCED):
+        os.write(2, b"one\n" + engine.ANNOUNCED + b" to 3\ntwo\n")
+        raise ZeroDivisionError
+    os.write(2, b"three\n")
+    assert capfd.readouterr().err == "one\ntwo\nthree\n"

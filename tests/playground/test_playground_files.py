@@ -144,6 +144,19 @@ def test_a_bad_file_is_refused_with_a_reason(tmp_path: Path, which: str) -> None
     )
 
 
+@pytest.mark.parametrize("name", ["a.png", "a" * 90 + ".jpg", "a.npy", "gone.npy", "gone.xyz"])
+def test_messages_tell_the_name_of_the_file_and_not_where_the_page_keeps_it(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "kept" / "by the page"
+    folder.mkdir(parents=True)
+    file = folder / name if name.startswith("gone") else written(folder, name, b"no such thing")
+    with pytest.raises((SymmetryError, OSError)) as refused:
+        dropped.molecule(file) if name.endswith(".xyz") else dropped.image(file, 8, 1)
+    told = page.told(refused.value, file)
+    assert name[-30:] in told
+    for part in (str(tmp_path), "kept", "by the page"):
+        assert part not in told
+
+
 def test_a_header_that_claims_more_than_the_file_holds_takes_no_memory(tmp_path: Path) -> None:
     head = b"{'descr': '|u1', 'fortran_order': False, 'shape': (200000, 200000), }"
     head += b" " * (118 - len(head) - 1) + b"\n"

@@ -8,13 +8,13 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
-from play_cases import CASES, PLAY, SETTINGS, SIDE, TABS, four, with_model
+from play_cases import CASES, PLAY, SETTINGS, SIDE, TABS, four, with_frame, with_model
 
-from canonize import Rigid, SymmetryError
+from canonize import Best, Rigid, SymmetryError
 from canonize.playground import charts, drawing, page, positions
 from canonize.playground.app import Tab
 from canonize.playground.kinds import Claim, Kind
-from canonize.playground.scene import Pose, Reading, Sweep
+from canonize.playground.scene import Look, Pose, Reading, Sweep
 
 
 def html(tab: Tab, sample: str, claim: str, current: int, settings: tuple[object, ...]) -> str:
@@ -105,6 +105,26 @@ def test_the_graph_is_coloured_by_the_answers_of_its_nodes() -> None:
     assert spots[0] == spots[1] == spots[2]
 
 
+def test_a_small_margin_is_told_where_one_pose_was_chosen_over_others() -> None:
+    def told(margin: float | None, weights: list[float]) -> bool:
+        poses = tuple(Pose(weight, positions.turns([0]), ()) for weight in weights)
+        one = torch.zeros(1, dtype=torch.float64)
+        return 'role="note"' in page.remark(Look((), poses, margin, one, one))
+
+    assert told(0.0, [1.0])
+    assert told(page.NARROW / 2, [1.0])
+    assert not told(page.NARROW, [1.0])
+    assert not told(math.nan, [1.0]), "no number is no small number"
+    assert not told(None, [1.0])
+    # Where poses share the weight, none is dropped at once.
+    assert not told(0.0, [0.5, 0.5])
+    # On the page: the letter F under a score of which two poses are as good but for a hair, and under one that knows.
+    tab, claim = TABS["image"], "C(4), exact: best pose"
+    for far, noted in ((1e-3, True), (0.5, False)):
+        made = with_frame(tab, claim, Best(lambda x, far=far: torch.tensor([0.0, far, 1.0, 1.0]).repeat(len(x) // 4)))
+        assert ("the answer may jump here" in html(made, "letter F", claim, 0, (False,))) is noted
+
+
 def test_layouts_keep_nodes_apart() -> None:
     for name, (matrix,) in PLAY.graphs.samples.items():
         places = torch.tensor(drawing.layout(matrix))
@@ -126,11 +146,11 @@ def test_words_of_poses() -> None:
         axis = "(0.00, -1.00, 0.00)" if angle == 330 else "(0.00, 1.00, 0.00)"
         spun = angle if angle < 181 else 360 - angle
         assert found in (
-            f"{spun}° about {axis}, centre (0.50, 0.00, 0.00)",
-            "180° about (0.00, -1.00, 0.00), centre (0.50, 0.00, 0.00)",
+            f"{spun}° about {axis}, centre (0.50, 0.00, 0.00) Å",
+            "180° about (0.00, -1.00, 0.00), centre (0.50, 0.00, 0.00) Å",
         )
     unit = Rigid(-torch.eye(3)[None], torch.zeros(1, 3))
-    assert page.pose_words(Pose(1.0, unit, ())) == "0° about any axis, inverted, centre (0.00, 0.00, 0.00)"
+    assert page.pose_words(Pose(1.0, unit, ())) == "0° about any axis, inverted, centre (0.00, 0.00, 0.00) Å"
 
 
 def test_charts_draw_what_is_there() -> None:

@@ -187,6 +187,12 @@ def test_settings_samples_and_files(served: tuple[str, Path], browser: Any, tmp_
     seen.page.set_input_files("#molecule-file input[type=file]", str(water))
     seen.until(lambda: seen.page.locator("#molecule-view figure").first.locator("circle").count() == 3)
     assert seen.read("molecule-symmetrized") != before
+    sample = seen.page.locator("#molecule-sample input")
+    assert sample.input_value() == "file water.xyz", "the sample that was there before is not what is shown"
+    pick(seen, "molecule", "methane")
+    seen.until(lambda: seen.page.locator("#molecule-view figure").first.locator("circle").count() == 5)
+    pick(seen, "molecule", "file water.xyz")
+    seen.until(lambda: seen.page.locator("#molecule-view figure").first.locator("circle").count() == 3)
     seen.open("graph")
     bad = tmp_path / "bad.txt"
     bad.write_text("<b>one</b>\n", encoding="utf-8")
@@ -197,13 +203,27 @@ def test_settings_samples_and_files(served: tuple[str, Path], browser: Any, tmp_
     assert "expected:" in message
     assert "Traceback" not in message
     assert seen.page.locator("#graph-view figure").first.locator("circle").count() == 5, "what was there stays"
-    seen.page.locator("#graph-sample input").click()
-    seen.page.get_by_role("option", name="Petersen").click()
+    assert seen.page.locator("#graph-sample input").input_value() == "house", "a file that was refused is no sample"
+    pick(seen, "graph", "Petersen")
     seen.until(lambda: seen.page.locator("#graph-view figure").first.locator("circle").count() == 10)
     assert seen.page.locator("#graph-view .pg-error").count() == 0, "the message is gone"
+    seen.open("image")
+    torn = tmp_path / "torn.png"
+    torn.write_bytes(b"no picture")
+    seen.page.set_input_files("#image-file input[type=file]", str(torn))
+    seen.page.wait_for_selector("#image-view .pg-error")
+    message = seen.page.inner_text("#image-view .pg-error")
+    assert "torn.png" in message
+    assert "/" not in message, "where the page keeps what is dropped is of no use"
     assert not seen.outside
     assert not seen.errors
     context.close()
+
+
+def pick(seen: Page, tab: str, name: str) -> None:
+    """Choose a sample."""
+    seen.page.locator(f"#{tab}-sample input").click()
+    seen.page.get_by_role("option", name=name, exact=True).click()
 
 
 def test_the_server_asks_nothing_of_other_machines(served: tuple[str, Path]) -> None:

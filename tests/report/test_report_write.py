@@ -63,6 +63,15 @@ def test_an_interrupted_write_leaves_the_old_file_whole(tmp_path, monkeypatch):
     assert names(tmp_path) == ["a.json"]
 
 
+def test_what_a_kill_leaves_of_a_report_is_swept_away(tmp_path):
+    """Found by killing it: the half of a report that was being written stayed beside the whole one."""
+    kept = [f".report.json.{'g' * 32}.part", ".report.json.part", f".other.json.{'a' * 32}.part"]
+    for name in (*(f".report{suffix}.{'0a' * 16}.part" for suffix in (".html", ".json", ".txt")), *kept):
+        (tmp_path / name).write_text("half")
+    write(full(), tmp_path)
+    assert names(tmp_path) == sorted([*kept, "report.html", "report.json", "report.txt"])
+
+
 def test_the_old_file_is_there_until_the_new_one_is_whole(tmp_path, monkeypatch):
     path = tmp_path / "a.json"
     path.write_text("old")

@@ -114,11 +114,25 @@ class CanonicalTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Po
 class _Symmetrized(MetaEstimatorMixin, Posed):  # type: ignore[misc]
     """What classifiers and regressors share: fitting on what will be shown, and the average over poses."""
 
-    estimator: Any
+    _spare: Any
+    """The class of the estimator where none is named."""
     estimator_: Any
 
+    def __init__(
+        self,
+        estimator: Any = None,
+        symmetry: Symmetry | None = None,
+        *,
+        shape: tuple[int, ...] | None = None,
+        frame: Any = None,
+    ) -> None:
+        self.estimator = estimator
+        self.symmetry = symmetry
+        self.shape = shape
+        self.frame = frame
+
     def _inner(self) -> Any:
-        raise NotImplementedError
+        return self._spare(random_state=0) if self.estimator is None else self.estimator
 
     def _fitted(self, table: Any, targets: Any, sample_weight: Any) -> None:
         """Fit the estimator on each row in each of its poses, which count by their weights."""
@@ -217,29 +231,14 @@ class SymmetrizedClassifier(ClassifierMixin, _Symmetrized):  # type: ignore[misc
         True
     """
 
+    _spare = DecisionTreeClassifier
     classes_: Any
-
-    def __init__(
-        self,
-        estimator: Any = None,
-        symmetry: Symmetry | None = None,
-        *,
-        shape: tuple[int, ...] | None = None,
-        frame: Any = None,
-    ) -> None:
-        self.estimator = estimator
-        self.symmetry = symmetry
-        self.shape = shape
-        self.frame = frame
 
     def __sklearn_tags__(self) -> Any:
         tags, inner = super().__sklearn_tags__(), get_tags(self._inner())
         if inner.classifier_tags is not None:
             tags.classifier_tags.multi_class = inner.classifier_tags.multi_class
         return tags
-
-    def _inner(self) -> Any:
-        return DecisionTreeClassifier(random_state=0) if self.estimator is None else self.estimator
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> SymmetrizedClassifier:
         """Fit the estimator on the rows as the frame poses them.
@@ -322,26 +321,12 @@ class SymmetrizedRegressor(RegressorMixin, _Symmetrized):  # type: ignore[misc]
         True
     """
 
-    def __init__(
-        self,
-        estimator: Any = None,
-        symmetry: Symmetry | None = None,
-        *,
-        shape: tuple[int, ...] | None = None,
-        frame: Any = None,
-    ) -> None:
-        self.estimator = estimator
-        self.symmetry = symmetry
-        self.shape = shape
-        self.frame = frame
+    _spare = DecisionTreeRegressor
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = get_tags(self._inner()).target_tags.multi_output
         return tags
-
-    def _inner(self) -> Any:
-        return DecisionTreeRegressor(random_state=0) if self.estimator is None else self.estimator
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> SymmetrizedRegressor:
         """Fit the estimator on the rows as the frame poses them.

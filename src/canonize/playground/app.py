@@ -205,7 +205,7 @@ def _controls(gradio: Any, tab: Tab) -> None:
                 max(tab.stops),
                 value=min(tab.stops),
                 step=tab.stops[1] - tab.stops[0],
-                label="Numbering" if tab.name == "graph" else "Turn, in degrees",
+                label="Numbering, 0 as given" if tab.name == "graph" else "Turn, in degrees",
                 elem_id=f"{tab.name}-slider",
             )
             settings = _settings(gradio, tab.name)
@@ -218,18 +218,24 @@ def _controls(gradio: Any, tab: Tab) -> None:
             shown = gradio.HTML(tab.drawn(first, found, claims[0], min(tab.stops)), elem_id=f"{tab.name}-view")
     # What is wrong with the last file or setting, as HTML; it stands above the view until another one is right.
     trouble = gradio.State("")
+    # The file that was dropped last, (name, arguments), which stands among the samples.
+    own = gradio.State(("", ()))
+    # Where the slider stood when it was last heard of.
+    place = gradio.State(min(tab.stops))
     track = gradio.Progress()
 
-    def pick(name: str, *rest: Any, progress: Any = track) -> Any:
-        return again(tab.kind.samples[name], *rest, progress=progress)
+    def pick(name: str, mine: tuple[str, Inputs], *rest: Any, progress: Any = track) -> Any:
+        return again(mine[1] if name == mine[0] else tab.kind.samples[name], *rest, progress=progress)
 
-    def drop(path: str, before: Inputs, known: Sweep | None, *rest: Any, progress: Any = track) -> Any:
+    def drop(path: str, before: Inputs, known: Sweep | None, mine: Any, *rest: Any, progress: Any = track) -> Any:
         try:
             inputs = tab.read(Path(path))
         except Exception as error:
             # What was there stays, below the message.
-            return before, known, _message(error)
-        return again(inputs, *rest, progress=progress)
+            return before, known, _message(error, Path(path)), mine, gradio.skip()
+        name = f"file {Path(path).name}"
+        listed = gradio.Dropdown([*samples, name], value=name)
+        return *again(inputs, *rest, progress=progress), (name, inputs), listed
 
     def again(inputs: Inputs, claim: str, current: float, *rest: Any, progress: Any = track) -> Any:
         """A new input, claim or setting: the whole slider is worked out again."""
@@ -245,14 +251,17 @@ def _controls(gradio: Any, tab: Tab) -> None:
         except Exception as error:
             return _message(error)
 
+    def slide(inputs: Inputs, found: Sweep | None, wrong: str, claim: str, current: float, *rest: Any) -> Any:
+        return turn(inputs, found, wrong, claim, current, *rest), current
+
     # One at a time and in order, so that no late answer stands over a newer one.
     order = {"concurrency_id": tab.name, "concurrency_limit": 1}
     rest = [claim, slider, *settings]
-    results, drawing = [state, swept, trouble], [state, swept, trouble, *rest]
+    results = [state, swept, trouble]
     quiet = {"show_progress": "hidden", **order}
     begun = [
-        sample.input(pick, [sample, *rest], results, **order, **_private(sample.input)),
-        file.upload(drop, [file, state, swept, *rest], results, **order, **_private(file.upload)),
+        sample.input(pick, [sample, own, *rest], results, **order, **_private(sample.input)),
+        file.upload(drop, [file, state, swept, own, *rest], [*results, own, sample], **order, **_private(file.upload)),
         *(
             control.change(
                 again, [state, *rest], results, trigger_mode="always_last", **order, **_private(control.change)
@@ -261,9 +270,12 @@ def _controls(gradio: Any, tab: Tab) -> None:
         ),
     ]
     for event in begun:
-        # Drawn for where the slider stands by then.
-        event.then(turn, drawing, shown, **quiet, **_private(event.then))
-    slider.change(turn, drawing, shown, trigger_mode="always_last", **quiet, **_private(slider.change))
+        # Not for what the browser says of the slider: on its way that may be overtaken by a later position, which would then
+        # be drawn over.
+        event.then(turn, [*results, claim, place, *settings], shown, **quiet, **_private(event.then))
+    slider.change(
+        slide, [*results, *rest], [shown, place], trigger_mode="always_last", **quiet, **_private(slider.change)
+    )
 
 
 def _tell(progress: Any, done: int, total: int) -> None:
@@ -282,11 +294,11 @@ def _settings(gradio: Any, name: str) -> list[Any]:
     return [axis, shift, mirrored]
 
 
-def _message(error: Exception) -> str:
+def _message(error: Exception, file: Path | None = None) -> str:
     """The error for the page; where it is none of ours, the terminal gets the rest."""
     if not isinstance(error, ValueError):
         _LOG.error("the playground met an error", exc_info=error)
-    return page.told(error)
+    return page.told(error, file)
 
 
 def _private(event: Any) -> dict[str, Any]:

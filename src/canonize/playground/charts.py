@@ -93,6 +93,9 @@ def legend(found: Sweep, reading: Reading) -> str:
         for color, column in enumerate(lines)
     )
     left = found.plain.shape[1] - len(lines)
+    if len(lines) + left < 2:
+        # One line needs no colours.
+        return ""
     return f'<div class="pg-legend">{names}{f"<span>{left} more are not drawn</span>" if left else ""}</div>'
 
 

@@ -154,6 +154,19 @@ def _few(count: int) -> int:
     return count
 
 
+def named(text: str, file: Path) -> str:
+    """A text with the file's own name where it tells the whole path: where the page keeps files is of no use to anybody.
+
+    Example:
+        >>> named("no such file: '/tmp/kept/water.xyz'", Path("/tmp/kept/water.xyz"))
+        "no such file: 'water.xyz'"
+    """
+    # Messages quote paths as Python does, which doubles the backslashes of Windows.
+    for known in (repr(str(file))[1:-1], str(file)):
+        text = text.replace(known, file.name[-40:])
+    return text
+
+
 def _small(file: Path, kinds: tuple[str, ...]) -> None:
     if file.suffix.lower() not in kinds:
         raise refuse(
@@ -195,7 +208,7 @@ def _picture(file: Path) -> Tensor:
         # Readers of damaged files raise nearly anything.
         raise refuse(
             "the image cannot be read",
-            got=f"{file.name[-40:]}: {str(error).splitlines()[0][:80] if str(error) else type(error).__name__}",
+            got=f"{file.name[-40:]}: {named(str(error), file).splitlines()[0][:80] if str(error) else type(error).__name__}",
             expected="an intact PNG or JPEG file",
             fix="open it in a program for pictures and save it again",
         ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,12 +14,15 @@ from torch import Tensor
 from canonize._tree import spec_leaves
 from canonize.actions import Nodes
 from canonize.groups import Rigid
-from canonize.playground import charts, drawing
+from canonize.playground import charts, drawing, dropped
 from canonize.playground.kinds import Claim
 from canonize.playground.scene import Inputs, Look, Pose, Reading, Sweep
 
 ROWS = 8
 """Poses that are listed."""
+NARROW = 0.02
+"""Margin below which a single pose is a near thing: of turned scans a third there had another pose than the upright one, and
+one in fifteen above (`benchmarks/margins.py`)."""
 
 
 def figures_of_image(seen: Look) -> str:
@@ -104,7 +108,7 @@ def view(
     at = positions.index(current) if current in positions else 0
     silent = "" if bool(found.covered[at]) else f" This position is outside {escape(repr(symmetry.group))}."
     return (
-        f'<div class="pg" data-at="{current}">{figures}<div class="pg-row">{cards}</div>'
+        f'<div class="pg" data-at="{current}">{figures}<div class="pg-row">{cards}</div>{remark(seen)}'
         f'<h3>The whole slider</h3><div class="pg-row pg-wide">{panels}</div>{charts.legend(found, reading)}'
         f"<h3>Poses</h3>{_poses(name, seen)}"
         f'<p class="pg-quiet">{escape(claim.about)} Group {escape(repr(symmetry.group))}, frame '
@@ -112,15 +116,33 @@ def view(
     )
 
 
-def told(error: BaseException) -> str:
+def remark(seen: Look) -> str:
+    """That the pose is a near thing, as HTML: one was chosen, with a margin below `NARROW`. Empty otherwise.
+
+    Where several poses share the weight none is dropped at once, and nothing jumps.
+    """
+    if len(seen.poses) != 1 or seen.margin is None or not seen.margin < NARROW:
+        return ""
+    return (
+        f'<p class="pg-near" role="note">two poses are nearly as good: margin {seen.margin:.2g}, below {NARROW:g}; '
+        "the answer may jump here</p>"
+    )
+
+
+def told(error: BaseException, file: Path | None = None) -> str:
     """An error as a message on the page: what came, what was expected, what to do; no stack trace.
+
+    Args:
+        error: what went wrong.
+        file: that was read; its folder is left out.
 
     Example:
         >>> told(ValueError("<b>"))
         '<div class="pg"><pre class="pg-error" role="alert">ValueError: &lt;b&gt;</pre></div>'
     """
     kind = "" if type(error).__name__ in ("SymmetryError", "LawError") else f"{type(error).__name__}: "
-    text = textwrap.shorten(str(error), 1500, placeholder=" ...") if kind else str(error)[:3000]
+    text = str(error) if file is None else dropped.named(str(error), file)
+    text = textwrap.shorten(text, 1500, placeholder=" ...") if kind else text[:3000]
     return f'<div class="pg"><pre class="pg-error" role="alert">{escape(kind + text)}</pre></div>'
 
 
@@ -189,7 +211,7 @@ def pose_words(pose: Pose) -> str:
     angle = math.degrees(math.acos(max(-1.0, min(1.0, (float(turn.trace()) - 1) / 2))))
     text = f"{angle:.0f}° about {_axis(turn, angle)}" + (", inverted" if mirrored else "")
     if isinstance(element, Rigid):
-        text += ", centre (" + ", ".join(f"{value + 0.0:.2f}" for value in _tidy(element.shift[0])) + ")"
+        text += ", centre (" + ", ".join(f"{value + 0.0:.2f}" for value in _tidy(element.shift[0])) + ") Å"
     return text
 
 
@@ -214,7 +236,7 @@ def _card(name: str, which: str, answer: Tensor, upright: Tensor, reading: Readi
         best = answer.argsort(descending=True, stable=True)[:3].tolist()
         bars = "".join(
             f'<div class="pg-bar"><span>{escape(reading.name(place))}</span>'
-            f'<i style="width:{100 * float(answer[place]):.1f}%"></i></div>'
+            f'<i style="width:{100 * float(answer[place]):.1f}%"></i><span>{100 * float(answer[place]):.1f} %</span></div>'
             for place in best
         )
     return (
@@ -233,9 +255,17 @@ def _poses(name: str, seen: Look) -> str:
     more = f'<tr><td></td><td class="pg-quiet">and {left} more</td></tr>' if left > 0 else ""
     return (
         f'<p>{len(seen.poses)} in use. Margin, how far from a tie: <b id="{name}-margin">{margin}</b></p>'
-        f'<div class="pg-scroll"><table id="{name}-poses"><thead><tr><th>weight</th><th>element</th></tr></thead>'
+        f'<div class="pg-scroll"><table id="{name}-poses"><thead><tr><th>weight</th><th>{_heading(seen)}</th></tr></thead>'
         f"<tbody>{rows}{more}</tbody></table></div>"
     )
+
+
+def _heading(seen: Look) -> str:
+    """What the elements of the poses are."""
+    element = seen.poses[0].element
+    if isinstance(element, Rigid):
+        return "motion of the canonical form"
+    return "turn of the canonical form" if element.is_floating_point() else "the nodes of the input in canonical order"
 
 
 def _form(seen: Look) -> str:

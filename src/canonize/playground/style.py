@@ -20,8 +20,11 @@ CSS = """
 .pg .pg-pixels { image-rendering: pixelated; object-fit: contain; }
 .pg .pg-card { background: var(--pg-soft); border-radius: 8px; padding: 10px 14px; border-left: 4px solid var(--pg-1); }
 .pg .pg-card.pg-symmetrized { border-left-color: var(--pg-2); }
+.pg .pg-near { border-left: 4px solid var(--pg-4); background: var(--pg-soft); border-radius: 8px; padding: 8px 14px; }
 .pg output { display: block; font-size: 24px; font-weight: 600; font-variant-numeric: tabular-nums; }
-.pg .pg-bar { display: grid; grid-template-columns: 72px 1fr; align-items: center; font-size: 13px; }
+.pg .pg-bar { display: grid; grid-template-columns: minmax(72px, max-content) 1fr 56px;
+  align-items: center; gap: 0 8px; font-size: 13px; }
+.pg .pg-bar span:last-child { text-align: right; font-variant-numeric: tabular-nums; }
 .pg .pg-bar i { height: 8px; border-radius: 4px; background: var(--pg-0); min-width: 1px; display: block; }
 .pg .pg-chart { width: 100%; display: block; }
 .pg .pg-grid { stroke: var(--pg-rule); stroke-width: 1; }

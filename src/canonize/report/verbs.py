@@ -164,6 +164,11 @@ def _in_the_way(folder: Path) -> SymmetryError:
 def _replace(path: Path, content: str) -> None:
     # Beside its place, because a move between file systems is not atomic.
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    # What a run that was killed as it wrote has left; of another name than anything of the user's.
+    mark = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{32}}\.part")
+    for other in path.parent.iterdir():
+        if mark.fullmatch(other.name):
+            other.unlink(missing_ok=True)
     try:
         with draft.open("x", encoding="utf-8", newline="\n") as file:
             file.write(content)
