@@ -129,7 +129,7 @@ def _of_images(group: Any, model: Any, channels: int, side: int) -> list[Offer]:
         ),
         (
             "Best(Confidence(model))",
-            "one pose, the one that the model is surest of; no training; for logits",
+            "one pose, the one that the model is surest of, which need not be the right one; no training; for logits",
             lambda: Best(Confidence(model)),
         ),
     ]
