@@ -121,8 +121,9 @@ def test_other_groups(upright: Path) -> None:
     assert claim.group == C(8)
     assert frame.energy.disk
     assert frame.resolution == 32
-    assert command(upright, "--epochs", "1", "--resolution", "6", "--report", "r.json", group="D4").exit_code == 0
-    claim, frame = load("out")
+    other = ("--out", "other", "--report", "r.json")
+    assert command(upright, "--epochs", "1", "--resolution", "6", *other, group="D4").exit_code == 0
+    claim, frame = load("other")
     assert claim.group == D(4)
     assert not frame.energy.disk
     assert (upright / "r.json").is_file()
@@ -180,7 +181,7 @@ def test_no_image_both_chooses_and_is_measured(upright: Path, monkeypatch: pytes
     every = torch.cat([train, choose, after])
     assert len(every) == len(every.flatten(1).unique(dim=0)) == 40
     sets.clear()
-    found = command(upright, "--epochs", "1", "--held-out", "0.1")
+    found = command(upright, "--epochs", "1", "--held-out", "0.1", "--out", "other")
     assert "4 held-out images were measured, too few to choose the epoch by some: it is the last." in found.output
     before, (train, choose), after = sets
     assert choose is None
@@ -201,6 +202,7 @@ def test_other_images_or_options_make_another_run(upright: Path, monkeypatch: py
         found = command(upright, "--epochs", "1", "--checkpoint", "run.pt", *options, data=data)
         assert found.exit_code == 2, found.output
         assert "the checkpoint is of another run" in found.output
+        assert "delete run.pt to start anew, or name another file: checkpoint=... (--checkpoint)" in found.output
 
 
 def test_names_that_look_like_markup(upright: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,8 +227,8 @@ def test_names_that_look_like_markup(upright: Path, monkeypatch: pytest.MonkeyPa
         raise KeyboardInterrupt
 
     monkeypatch.setattr("canonize.cli.adapt.adapt", stopped)
-    found = run("adapt", model(upright, "corner"), "--data", "upright", "--group", "C4", "--out", "o[/b]", *SMALL)
-    assert f"goes on from {Path('o[/b]') / 'checkpoint.pt'}" in found.output
+    found = run("adapt", model(upright, "corner"), "--data", "upright", "--group", "C4", "--out", "p[/b]", *SMALL)
+    assert f"goes on from {Path('p[/b]') / 'checkpoint.pt'}" in found.output
 
 
 def test_a_bar_with_a_name_that_looks_like_markup() -> None:

@@ -222,7 +222,7 @@ def test_columns_with_our_names_are_kept(tmp_path: Path) -> None:
         (["--group", "C4", "--address", "auto"], "an address is for Ray"),
         (["--group", "C4", "--tolerance", "0.1"], "entries that only move are compared exactly"),
         (["--group", "SxE3", "--hash"], "coordinates are equal up to a tolerance only"),
-        (["--group", "SxE3"], "no sample has a canonical form"),
+        (["--group", "SxE3"], "the group does not fit the data"),
         (["--group", "C4", "--column", "label"], "the table has no such column"),
     ],
 )

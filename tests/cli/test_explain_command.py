@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from cli_runs import model, run
 
 from canonize.explain import run as explaining
+from stored_cases import png, table
 
 
 @pytest.fixture(autouse=True)
@@ -62,3 +64,15 @@ def test_a_model_that_fails_is_told(place: Path) -> None:
     assert found.exit_code == 2
     assert "no field named weight" in found.output
     assert "Traceback" not in found.output
+
+
+def test_a_column_can_be_named(place: Path) -> None:
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    pixels = (torch.rand(3, 8, 8, 3) * 255).to(torch.uint8).numpy()
+    table(place / "foto.parquet", photograph=[png(each) for each in pixels])
+    words = ("--data", "foto.parquet", "--frame", "average", "--json", "cost.json")
+    told = explain(place, *words)
+    assert told.exit_code == 2
+    assert "try:      --column NAME" in told.output
+    assert explain(place, *words, "--column", "photograph").exit_code == 0
+    assert json.loads((place / "cost.json").read_text(encoding="utf-8"))["batch"] == 3

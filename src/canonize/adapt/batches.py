@@ -9,7 +9,8 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from canonize._tree import Listed, describe, map_leaves, tensors, to_tensors
+from canonize._tree import Listed, describe, leaves, map_leaves, tensors, to_tensors
+from canonize.actions.sparse import numbers
 from canonize.actions.trees import batch_of, take
 from canonize.errors import refuse
 from canonize.symmetry import Symmetry, arguments
@@ -176,7 +177,7 @@ def source(symmetry: Symmetry, data: Any, targets: Any, size: int, unpack: Unpac
     """Where batches come from.
 
     Raises:
-        SymmetryError: no data, targets of another length, or targets beside a loader.
+        SymmetryError: no data, data in memory that are not finite, targets of another length, or targets beside a loader.
     """
     if _is_loader(symmetry, data):
         if targets is not None:
@@ -206,7 +207,28 @@ def source(symmetry: Symmetry, data: Any, targets: Any, size: int, unpack: Unpac
             expected="one target for each input",
             fix="check how they were read",
         )
+    check_finite(value, count)
     return Held(symmetry, value, labels, size)
+
+
+def check_finite(value: Any, count: int) -> None:
+    """Refuse inputs that are not finite; in a shuffled batch they would have other numbers.
+
+    Raises:
+        SymmetryError: it names the first few samples.
+    """
+    for path, part in leaves(value):
+        if not isinstance(part, Tensor) or not part.is_floating_point() or bool(numbers(part).isfinite().all()):
+            continue
+        of_samples = part.ndim > 0 and len(part) == count and part.layout == torch.strided
+        where = (~part.isfinite()).reshape(count, -1).any(1).nonzero()[:, 0].tolist() if of_samples else []
+        named = ", ".join(map(str, where[:8])) + (f" and {len(where) - 8:,} more" if len(where) > 8 else "")
+        raise refuse(
+            f"adapt: the inputs{path and ' at ' + path} hold NaN or infinity",
+            got=f"in sample {named} of {count:,}" if where else describe(part),
+            expected="finite numbers",
+            fix="drop or repair these samples",
+        )
 
 
 def _tensor(targets: Any) -> Tensor | None:

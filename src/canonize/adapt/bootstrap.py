@@ -10,7 +10,7 @@ import torch
 
 from canonize._tree import tensors, to_tensors
 from canonize.actions.trees import at, batch_of, move, take
-from canonize.adapt.batches import on_device
+from canonize.adapt.batches import check_finite, on_device
 from canonize.adapt.log import FitLog
 from canonize.adapt.loop import adapt
 from canonize.adapt.settings import check_symmetrized
@@ -72,6 +72,7 @@ def bootstrap(
         )
     symmetry = symmetrized.symmetry
     value, _ = to_tensors(arguments(symmetry, data))
+    check_finite(value, batch_of(symmetry.inputs, value)[0])
     place = next((parameter.device for parameter in symmetrized.parameters()), None)
     value = value if place is None else on_device(value, place)
     checkpoint = settings.pop("checkpoint", None)

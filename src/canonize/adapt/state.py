@@ -159,7 +159,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
             "adapt cannot write its checkpoint",
             got=f"{path} ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})",
             expected="a file in a folder that can be written to",
-            fix="choose another place with checkpoint=",
+            fix="choose another place: checkpoint=... (--checkpoint)",
         ) from error
     finally:
         with suppress(OSError):
@@ -198,14 +198,14 @@ def unreadable(path: str | os.PathLike[str], what: str | None = None) -> Symmetr
     path = Path(path)
     return refuse(
         "adapt cannot read its checkpoint",
-        got=path.name if what is None else f"{path.name}: {what}",
+        got=f"{path}" if what is None else f"{path}: {what}",
         expected="a file that adapt wrote",
         fix=_way_out(path),
     )
 
 
 def _way_out(path: Path) -> str:
-    return f"name another file, or delete {path.name} to start anew"
+    return f"delete {path} to start anew, or name another file: checkpoint=... (--checkpoint)"
 
 
 def _apart(name: str, known: Any, now: Any) -> str:

@@ -17,7 +17,9 @@ from canonize.adapt.validate import own_answers
 from canonize.audit import Audit, accuracy, audit
 from canonize.audit.stats import trials_needed
 from canonize.cli import words
+from canonize.cli.checks import check_finite
 from canonize.cli.console import (
+    Column,
     Debug,
     Gray,
     Limit,
@@ -31,7 +33,6 @@ from canonize.cli.console import (
     Targets,
     Threads,
     Trust,
-    err,
     out,
     planned,
     progress,
@@ -39,6 +40,7 @@ from canonize.cli.console import (
     told,
 )
 from canonize.cli.data import load_data
+from canonize.cli.finished import check_unfinished, goes_on_from
 from canonize.cli.load import load_model
 from canonize.errors import refuse
 from canonize.frames import Best
@@ -89,6 +91,7 @@ def adapt_command(
         typer.Option(help="Where a run that was stopped goes on from; checkpoint.pt in --out, until it is done."),
     ] = None,
     place: Report = None,
+    column: Column = None,
     limit: Limit = None,
     size: Size = None,
     mean: Mean = None,
@@ -102,13 +105,16 @@ def adapt_command(
 ) -> None:
     """Train a small network that turns images upright, and put it before a model that stays as it is.
 
-    Stopped with Ctrl-C, the same command goes on where it was. Exits with 0 when it is done, 2 for a wrong call.
+    Stopped with Ctrl-C, the same command goes on where it was. A finished canonizer in --out is not overwritten. Exits with 0
+    when it is done, 2 for a wrong call.
     """
     if threads is not None:
         torch.set_num_threads(threads)
     with told(debug), progress() as tell:
         files = words.files()
         planned(folder if place is None else place)
+        goes_on = folder / "checkpoint.pt" if checkpoint is None else checkpoint
+        check_unfinished(files, folder, goes_on)
         claim = Symmetry(words.group(group), inputs=Image(), outputs=words.tree(outputs))
         resampled = _resampled(claim.group)
         loaded = load_model(model, trust=trust)
@@ -120,9 +126,12 @@ def adapt_command(
             seed=seed,
             mean=words.numbers(mean, option="--mean"),
             std=words.numbers(std, option="--std", positive=True),
+            column=column,
             report=lambda done, of: tell("reading images", done, of),
         )
-        train, choose, held = _split(_images(read.inputs), held_out, seed)
+        images = _images(read.inputs)
+        check_finite(read, Path(data).name)
+        train, choose, held = _split(images, held_out, seed)
         upright = read.inputs[held]
 
         def answers(some: Tensor) -> tuple[Tensor, Any]:
@@ -151,8 +160,7 @@ def adapt_command(
         draw = torch.Generator().manual_seed(seed)
         network = Scorer(read.inputs.shape[1], width=width, depth=depth, disk=resampled, generator=draw)
         mended = symmetrize(loaded, claim, Best(network, resolution=resolution))
-        goes_on = folder / "checkpoint.pt" if checkpoint is None else checkpoint
-        try:
+        with goes_on_from(goes_on):
             log = adapt(
                 mended,
                 read.inputs[train],
@@ -165,20 +173,17 @@ def adapt_command(
                 generator=draw,
                 progress=lambda done, of: tell("training", done, of),
             )
-        except KeyboardInterrupt:
-            line = f"Stopped. The same command goes on from {goes_on}"
-            err.print(line, markup=False, highlight=False, soft_wrap=True)
-            raise
-        paths = files.save(mended, folder)
-        after = measured(f"{name} behind Best", mended)
-        if checkpoint is None:
-            goes_on.unlink()
-    with told(debug):
+            paths = files.save(mended, folder)
+            after = measured(f"{name} behind Best", mended)
+    with told(debug), goes_on_from(goes_on):
         publish([before, after], folder if place is None else place, elements=False)
         for path in paths:
             out.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
         story = _story(log.best, mended, folder, len(choose), len(held))
         out.print(f"\n{story}", markup=False, highlight=False, soft_wrap=True)
+        if checkpoint is None:
+            # Last: until then the same command goes on from it, and ends with the same files.
+            goes_on.unlink(missing_ok=True)
 
 
 def _resampled(group: Any) -> bool:

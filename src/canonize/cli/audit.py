@@ -14,6 +14,7 @@ from canonize.audit import Audit, accuracy, audit
 from canonize.cli import words
 from canonize.cli.batch import Address, Engine, Workers, bars, check_engine, mapped, show_bad
 from canonize.cli.console import (
+    Column,
     Debug,
     Gray,
     Group,
@@ -69,6 +70,7 @@ def audit_command(
     elements: Annotated[int, typer.Option(min=2, help="Random elements for each input of a large group.")] = 32,
     tolerance: Annotated[float | None, typer.Option(min=0, help="Largest relative error that passes.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Inputs in one call.")] = 64,
+    column: Column = None,
     limit: Limit = None,
     size: Size = None,
     mean: Mean = None,
@@ -115,6 +117,7 @@ def audit_command(
                     seed=seed,
                     mean=center,
                     std=spread,
+                    column=column,
                 ),
                 trust=trust,
                 engine=partial(mapped, engine=engine, workers=workers, address=address),
@@ -137,6 +140,7 @@ def audit_command(
             grids=words.grids(inputs),
             mean=center,
             std=spread,
+            column=column,
             report=lambda done, of: tell("reading images", done, of),
         )
         audited = [(Path(model).name if Path(model).is_file() else model, loaded)]
@@ -196,7 +200,7 @@ def in_chunks(
         "model file": digested(Path(model).read_bytes(), Path(model).name) if Path(model).is_file() else model,
         "targets": targets,
         "input": files(read.items.files),
-        **{word: getattr(read, word) for word in ("grids", "size", "gray", "mean", "std")},
+        **{word: getattr(read, word) for word in ("grids", "size", "gray", "mean", "std", "column")},
     }
     found: list[Audit] = []
     bad: dict[str, str] = {}

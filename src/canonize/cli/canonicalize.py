@@ -15,8 +15,10 @@ from canonize.cli import words
 from canonize.cli.batch import Address, Engine, Workers, bars, check_engine, in_words, mapped, show_bad
 from canonize.cli.console import Debug, Gray, Mean, Std, err, out, told
 from canonize.cli.dedupe import check_tolerance
+from canonize.cli.fitting import fitting
 from canonize.cli.items import find_items
 from canonize.cli.listing import Items
+from canonize.cli.reading import check_installed
 from canonize.errors import refuse
 from canonize.forms import Cloud
 from canonize.forms.digest import VERSION
@@ -87,6 +89,7 @@ class Writing:
             try:
                 read.append((place, item.name, item.read(), item.more()))
             except Exception as error:  # readers of damaged files raise nearly anything
+                check_installed(error)
                 wrong[place] = (item.name, in_words(error))
         samples = []
         forms = self.canonical([value for _, _, value, _ in read])
@@ -99,6 +102,7 @@ class Writing:
                 # Encoded here, so that a value that cannot be written is bad by itself.
                 samples.append(Sample(place, name, columns(form, self.layout), beside))
             except Exception as error:
+                check_installed(error)
                 wrong[place] = (name, in_words(error))
         bad += [wrong[place] for place in sorted(wrong)]
         return samples
@@ -221,7 +225,8 @@ def canonicalize(
         report: called with (what, done, total).
 
     Raises:
-        SymmetryError: a wrong call, nothing that has a canonical form, a folder of other settings.
+        SymmetryError: a wrong call, nothing that has a canonical form, a folder of other settings, a package that is not
+            installed.
     """
     check_engine(engine, address)
     check_canonical(job)
@@ -243,7 +248,7 @@ def canonicalize(
             expected="a folder outside the input",
             fix="another --out",
         )
-    items = find_items(where, job.group, column=column, stereo=stereo)
+    items = fitting(find_items(where, job.group, column=column, stereo=stereo), job.group)
     layout = _layout(items, job, pose=pose, suffix=suffix)
     named = {name: getattr(job, name) for name in ("hashed", "tolerance", "mean", "std", "gray")}
     every = None if layout.beside is None else schema(layout)
@@ -292,6 +297,7 @@ def _layout(items: Items, job: Canonical, *, pose: bool, suffix: str) -> Layout:
             (form,) = job([item.read()])
             beside = item.more()
         except Exception as error:  # readers of damaged files raise nearly anything
+            check_installed(error)
             first = first or error
             continue
         if isinstance(form, Form):
@@ -300,6 +306,7 @@ def _layout(items: Items, job: Canonical, *, pose: bool, suffix: str) -> Layout:
             dim = form.value.points.shape[1] if isinstance(form.value, Cloud) else 0
             more = _beside(items, beside) if suffix == ".parquet" else None
             return Layout(kind, tuple(form.pose) if pose else (), margin, job.hashed, dim, more)
+        check_installed(form.error)
         first = first or form.error
     assert first is not None  # there is at least one item
     raise refuse(

@@ -29,6 +29,7 @@ Limit = Annotated[
     int | None, typer.Option(min=1, help="At most this many inputs, one drawn from each of as many equal stretches.")
 ]
 Size = Annotated[int | None, typer.Option(min=1, max=16_384, help="Scale and crop images to this side in pixels.")]
+Column = Annotated[str | None, typer.Option(help="Column of a table that holds the values, such as images.")]
 Mean = Annotated[
     str | None, typer.Option(help="Subtract this from images, one number or one a channel: 0.485,0.456,0.406.")
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from canonize._tree import describe, map_tensors, tensors
 from canonize.cli.empty import found_in, wrong
 from canonize.cli.listing import spread
+from canonize.cli.reading import check_column
 from canonize.errors import SymmetryError, refuse
 
 INPUT_KEYS = ("inputs", "x", "images", "data", "pos", "arr_0")
@@ -22,6 +23,8 @@ TARGET_KEYS = ("targets", "y", "labels", "target", "arr_1")
 LARGEST = 8 * 2**30
 """Bytes that one entry of an archive may unpack to: a small file that claims more is a mistake, or meant to fill the memory."""
 STORED = (".parquet", ".arrow", ".feather", ".tar")
+LEAVING_OUT = "canonize audit --workers 1 leaves out what is bad"
+"""What to do where there is much to repair."""
 KINDS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 """What these hold. Pillow would look at the content and not at the name, and hand PostScript to an outside interpreter."""
@@ -31,11 +34,15 @@ PIXELS = 89_478_485
 
 @dataclass(frozen=True)
 class Data:
-    """Inputs with their targets, if there are any; `classes` names the folders that images came from."""
+    """Inputs with their targets, if there are any; `classes` names the folders that images came from.
+
+    `names` are words or row numbers of the samples; none stand for all rows in their order.
+    """
 
     inputs: Any
     targets: Tensor | None = None
     classes: tuple[str, ...] = ()
+    names: Sequence[str | int] = ()
 
 
 def load_data(
@@ -48,6 +55,7 @@ def load_data(
     grids: Sequence[int | None] = (2,),
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    column: str | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> Data:
     """Inputs from a folder of images, or from a .npz, .npy or .pt file; targets where the file or the folders tell them.
@@ -65,6 +73,7 @@ def load_data(
         grids: for each argument of the model 2 for images, 3 for volumes, 0 for other values; None leaves it alone.
         mean: subtracted from images and volumes, one number or one a channel.
         std: what they are divided by after that, likewise.
+        column: of a table, that holds the inputs; None takes the first of a usual name.
         report: called with (done, total) as images are read.
 
     Raises:
@@ -73,12 +82,15 @@ def load_data(
     """
     path = Path(where)
     suffix = path.suffix.lower()
+    check_column(path, column)
     if path.is_dir() and suffix not in STORED:
         data = _folder(path, size=size, gray=gray, limit=limit, seed=seed, report=report)
     elif suffix in STORED:
         from canonize.cli.stored import stored
 
-        data = stored(path, count=len(grids), size=size, gray=gray, limit=limit, seed=seed, report=report)
+        data = stored(
+            path, count=len(grids), size=size, gray=gray, limit=limit, seed=seed, column=column, report=report
+        )
     elif not path.is_file():
         raise refuse(
             "no such data",
@@ -116,7 +128,7 @@ def floated(data: Data, grids: Sequence[int | None], mean: Sequence[float] | Non
                 fix="leave out --mean and --std",
             )
         inputs = _each(lambda x, axes: _normal(x, axes, mean or (0.0,), std or (1.0,)) if axes else x, inputs, grids)
-    return Data(inputs, data.targets, data.classes)
+    return replace(data, inputs=inputs)
 
 
 def read_tensors(path: Path) -> Any:
@@ -240,7 +252,7 @@ def _limited(data: Data, grids: Sequence[int | None], limit: int | None, seed: i
         return data
     rows = torch.tensor(spread(limit, min(counts), seed))
     targets = data.targets if data.targets is None or not data.targets.ndim else data.targets[rows]
-    return Data(_each(lambda x, _: x[rows] if x.ndim else x, data.inputs, grids), targets)
+    return Data(_each(lambda x, _: x[rows] if x.ndim else x, data.inputs, grids), targets, names=rows.tolist())
 
 
 def _each(function: Callable[[Tensor, int], Any], inputs: Any, grids: Sequence[int | None], rest: Any = ...) -> Any:
@@ -309,7 +321,8 @@ def _folder(
     targets = (
         torch.tensor([classes.index(file.parent.relative_to(path).as_posix()) for file in files]) if named else None
     )
-    return Data(torch.stack(pictures), targets, classes if named else ())
+    names = [file.relative_to(path).as_posix() for file in files]
+    return Data(torch.stack(pictures), targets, classes if named else (), names)
 
 
 def check_pixels(opened: Any) -> None:
@@ -356,7 +369,7 @@ def read_picture(file: Path, *, size: int | None, gray: bool) -> Tensor:
             "an image cannot be read",
             got=f"{file}: {_first_line(error)}",
             expected="an intact image",
-            fix="remove it",
+            fix=f"remove it or save it again; {LEAVING_OUT}",
         ) from error
 
 

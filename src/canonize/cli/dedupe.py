@@ -22,9 +22,11 @@ from canonize._version import __version__
 from canonize.cli import words
 from canonize.cli.batch import Address, Engine, Workers, bars, check_engine, in_words, mapped, show_bad
 from canonize.cli.console import Debug, out, told
+from canonize.cli.fitting import check_compared, fitting
 from canonize.cli.items import find_items
 from canonize.cli.journal import Journal
 from canonize.cli.listing import Item, Items
+from canonize.cli.reading import check_installed
 from canonize.errors import refuse
 from canonize.forms import canonical_hashes, canonical_keys, decided_by_hash, equivalent, linked
 from canonize.forms.cloud import motions
@@ -141,10 +143,12 @@ def find(
         report: called with (what, done, total).
 
     Raises:
-        SymmetryError: a tolerance that does not go with the group, nothing to compare, or a journal that does not fit.
+        SymmetryError: a group that does not fit the data, a tolerance that does not go with the group, nothing to compare, a
+            journal that does not fit, or a package that is not installed.
     """
+    check_compared(group)
     check_tolerance(group, tolerance)
-    items = find_items(where, group, column=column, stereo=stereo)
+    items = fitting(find_items(where, group, column=column, stereo=stereo), group)
     settings = {
         "group": repr(group),
         "tolerance": tolerance,
@@ -243,6 +247,7 @@ def _keys(chunk: Sequence[Item], group: Any, options: dict[str, Any]) -> list[tu
         try:
             values.append((place, item.read()))
         except Exception as error:  # readers of damaged files raise nearly anything
+            check_installed(error)
             found[place] = in_words(error)
     exact = [(place, value) for place, value in values if decided_by_hash(value, group)]
     try:
@@ -255,6 +260,7 @@ def _keys(chunk: Sequence[Item], group: Any, options: dict[str, Any]) -> list[tu
         try:
             found[place] = canonical_keys(value, group, **options)
         except Exception as error:
+            check_installed(error)
             found[place] = in_words(error)
     return found
 

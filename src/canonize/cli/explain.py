@@ -12,6 +12,7 @@ from rich.text import Text
 
 from canonize.cli import words
 from canonize.cli.console import (
+    Column,
     Debug,
     Gray,
     Group,
@@ -48,6 +49,7 @@ def explain_command(
     ] = None,
     report: Annotated[Path | None, typer.Option("--json", help="File for all figures.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Inputs in the timed call.")] = 16,
+    column: Column = None,
     limit: Limit = None,
     size: Size = None,
     mean: Mean = None,
@@ -72,6 +74,7 @@ def explain_command(
             grids=words.grids(inputs),
             mean=words.numbers(mean, option="--mean"),
             std=words.numbers(std, option="--std", positive=True),
+            column=column,
             report=lambda done, of: tell("reading", done, of),
         )
         frames = None if not frame else {word: words.behind(word, loaded, claim).frame for word in frame}

@@ -22,13 +22,13 @@ from canonize.cli.data import KINDS as PICTURES
 from canonize.cli.empty import nothing, wrong
 from canonize.cli.lines import cells_of, graph6, lines, records
 from canonize.cli.listing import Item, Items
-from canonize.cli.reading import readable
+from canonize.cli.reading import TABLES, check_installed, readable
 from canonize.errors import SymmetryError, refuse
 from canonize.forms import Cloud, Graph
 from canonize.groups import S
 
 GRAPHS, SMILES, RECORDS, ARRAYS = (".g6",), (".smi", ".csv", ".tsv"), (".sdf", ".mol"), (".npy", ".npz")
-TABLES, SHARDS = (".parquet", ".arrow", ".feather"), (".tar",)
+SHARDS = (".tar",)
 KNOWN = (*PICTURES, *ARRAYS, *GRAPHS, *SMILES, *RECORDS, *TABLES, *SHARDS)
 VALUES = ("inputs", "x", "images", "data", "pos", "positions", "arr_0")
 MARKS = ("kinds", "z", "numbers", "species")
@@ -45,8 +45,8 @@ def find_items(where: Path, group: Any, *, column: str | None = None, stereo: bo
     Rows of tables and samples of shards are not listed one by one: an item of them is made when it is asked for.
 
     Raises:
-        SymmetryError: nothing there, nothing of a known kind; for a single file also arrays that do not say what they hold,
-            or RDKit not installed. In a folder such a file is an item whose `read` raises.
+        SymmetryError: nothing there, nothing of a known kind; for a single file also arrays that do not say what they hold
+            (in a folder such a file is an item whose `read` raises); a package that is not installed.
     """
     files, root = _files(where)
     blocks: list[Sequence[Item]] = []
@@ -60,6 +60,7 @@ def find_items(where: Path, group: Any, *, column: str | None = None, stereo: bo
         except Exception as error:
             if not where.is_dir():
                 raise
+            check_installed(error)
             # One bad file among many is told with the bad things.
             blocks.append([Item(name, stamp, partial(_raised, error))])
     found = Items(blocks, stamps)

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch import Tensor
 from canonize.errors import SymmetryError, refuse
 
 _ADDRESS = re.compile(" at 0x[0-9a-f]+")
+TABLES = (".parquet", ".arrow", ".feather")
 MOST_NODES = 2**24
 """Nodes of one graph: room is made for each, so a few bytes that claim more are a mistake, or meant to fill the memory."""
 
@@ -41,6 +43,16 @@ def readable(what: str, where: object, *, expected: str, fix: str) -> Iterator[N
         raise refuse(what, got=f"{where}: {reason}", expected=expected, fix=fix) from error
 
 
+def check_installed(error: Exception) -> None:
+    """Raise again what was raised for want of a package: that is no property of a sample, and one word of it is enough.
+
+    Raises:
+        SymmetryError: the error itself, where it was raised in place of an `ImportError`.
+    """
+    if isinstance(error, SymmetryError) and isinstance(error.__context__, ImportError):
+        raise error
+
+
 def check_names(names: Sequence[str], where: str, *, fix: str) -> None:
     """Refuse a table in which columns share a name: nothing says which of them is meant.
 
@@ -54,6 +66,21 @@ def check_names(names: Sequence[str], where: str, *, fix: str) -> None:
             got=f"{where} with {', '.join(twice)[:200]}",
             expected="a name of its own for each column",
             fix=fix,
+        )
+
+
+def check_column(path: Path, column: str | None) -> None:
+    """Refuse the name of a column where there are none.
+
+    Raises:
+        SymmetryError: data of another kind than `TABLES`.
+    """
+    if column is not None and path.suffix.lower() not in TABLES:
+        raise refuse(
+            "only tables have columns",
+            got=f"--column {column} for {path.name}",
+            expected=f"a file or folder NAME{', NAME'.join(TABLES)}",
+            fix="leave out --column",
         )
 
 

@@ -16,6 +16,7 @@ from canonize.cli.empty import found_in
 from canonize.cli.items import find_items
 from canonize.cli.listing import Item, Items, spread
 from canonize.cli.load import load_model
+from canonize.cli.reading import check_column, check_installed
 from canonize.cli.stored import gathered, label_of, shape_of, taken
 from canonize.errors import refuse
 from canonize.scale import Made, Samples
@@ -35,6 +36,7 @@ class Reading:
     gray: bool
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
+    column: str | None = None
 
     def __len__(self) -> int:
         return len(self.chosen)
@@ -49,6 +51,7 @@ class Reading:
                 _check(value, self.shape)
                 label = label_of(item)
             except Exception as error:  # readers of damaged files raise nearly anything
+                check_installed(error)
                 bad.append((item.name, in_words(error)))
                 continue
             values.append(value)
@@ -70,6 +73,7 @@ def reading(
     seed: int = 0,
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
+    column: str | None = None,
 ) -> Reading:
     """The reader of a folder of images, a table or shards. Arguments as for `load_data`.
 
@@ -77,12 +81,13 @@ def reading(
         SymmetryError: nothing there, data of a kind that is read whole, not one sample that can be read.
     """
     path = Path(where).resolve()
+    check_column(path, column)
     if not path.exists() and path.suffix.lower() not in STORED:
         raise refuse("no such data", got=found_in(path), expected="a folder of images or a file", fix="check the path")
     if path.is_dir() and path.suffix.lower() not in STORED:
         items = _pictures(path, size=size, gray=gray)
     elif path.suffix.lower() in STORED:
-        items = find_items(path, None)
+        items = find_items(path, None, column=column)
     else:
         raise refuse(
             "data of this kind are read whole",
@@ -96,9 +101,10 @@ def reading(
         try:
             shape = shape_of(taken(items[place], size=size, gray=gray))
         except Exception as error:  # readers of damaged files raise nearly anything
+            check_installed(error)
             first = first or error
             continue
-        return Reading(items, chosen, shape, grids, size, gray, mean, std)
+        return Reading(items, chosen, shape, grids, size, gray, mean, std, column)
     assert first is not None  # there is at least one item
     raise refuse(
         "no sample can be read",

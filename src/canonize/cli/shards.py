@@ -19,7 +19,7 @@ from canonize.cli.data import LARGEST
 from canonize.cli.items import bytes_array, bytes_picture
 from canonize.cli.listing import Item
 from canonize.cli.reading import check_nodes, readable
-from canonize.errors import refuse
+from canonize.errors import SymmetryError, refuse
 from canonize.forms import Cloud, Graph
 
 POINTS, SPECIES, EDGES = "positions.npy", "species.npy", "edges"
@@ -49,6 +49,16 @@ class Samples(Sequence[Item]):
 
     def __len__(self) -> int:
         return len(self.keys) + bool(self.broken)
+
+    def holds(self) -> str | None:
+        """What the first sample is, by the names of its files: "images" or "points"; None for anything else."""
+        try:
+            main = _main(_members(self.file, self.stamp, self.starts[0], self.keys[0])) if self.keys else ()
+        except (SymmetryError, tarfile.TarError, OSError, ValueError):
+            return None
+        if POINTS in main:
+            return "points"
+        return "images" if main and f".{main[0].rpartition('.')[2]}" in PICTURES else None
 
     @overload
     def __getitem__(self, place: int) -> Item: ...

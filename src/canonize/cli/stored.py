@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import torch
 from torch import Tensor
 
 from canonize._tree import describe
-from canonize.cli.data import TARGET_KEYS, Data, shaped
+from canonize.cli.data import LEAVING_OUT, TARGET_KEYS, Data, shaped
 from canonize.cli.items import find_items
 from canonize.cli.listing import Item, spread
+from canonize.cli.reading import check_installed
 from canonize.errors import refuse
 from canonize.forms import Cloud
 
@@ -28,6 +30,7 @@ def stored(
     gray: bool = False,
     limit: int | None = None,
     seed: int = 0,
+    column: str | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> Data:
     """Inputs and targets of Parquet and Arrow files and of WebDataset shards; images in [0, 1].
@@ -35,12 +38,12 @@ def stored(
     Args:
         where: a file, a folder of files, or name-{000000..000009}.tar.
         count: arguments of the model; with two, points of clouds are the first and their kinds the second.
-        size, gray, limit, seed, report: as for `load_data`.
+        size, gray, limit, seed, column, report: as for `load_data`.
 
     Raises:
         SymmetryError: nothing there, samples that differ in shape, a sample that cannot be read.
     """
-    items = find_items(where, None)
+    items = find_items(where, None, column=column)
     chosen = range(len(items)) if limit is None else spread(limit, len(items), seed)
     values: list[Any] = []
     labels: list[Any] = []
@@ -57,7 +60,7 @@ def stored(
             )
         if report is not None:
             report(number + 1, len(chosen))
-    return gathered(values, labels, count)
+    return replace(gathered(values, labels, count), names=[items[place].name for place in chosen])
 
 
 def taken(item: Item, *, size: int | None, gray: bool) -> Any:
@@ -89,11 +92,12 @@ def _value(name: str, read: Callable[[], Any]) -> Any:
     try:
         return read()
     except Exception as error:  # readers of damaged files raise nearly anything
+        check_installed(error)
         raise refuse(
             "a sample cannot be read",
             got=f"{name}: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
             expected="intact samples",
-            fix="`canonize dedupe` names all bad ones",
+            fix=f"drop it or write it again; {LEAVING_OUT}",
         ) from error
 
 

@@ -131,6 +131,12 @@ class Rows(Sequence[Item]):
     def __len__(self) -> int:
         return self.total
 
+    def holds(self) -> str | None:
+        """What the values are, as far as columns tell: "images", "graphs" or "points"; None for arrays."""
+        if self.plan.kind == "bytes":
+            return "images" if self.plan.main in IMAGES else None
+        return {"edges": "graphs", "smiles": "graphs", "positions": "points"}.get(self.plan.kind)
+
     @overload
     def __getitem__(self, place: int) -> Item: ...
 
