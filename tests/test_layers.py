@@ -11,7 +11,7 @@ import canonize
 
 ROOT = Path(canonize.__file__).parent
 LAYERS = [
-    "_version", "errors", "_values", "_tree", "linalg", "labelling", "groups", "actions", "symmetry", "frames",
+    "_version", "errors", "_values", "_tree", "_own", "linalg", "labelling", "groups", "actions", "symmetry", "frames",
     "symmetrize", "forms", "audit", "adapt", "nn", "explain", "report", "testing", "scale", "integrations", "playground", "cli",
 ]  # fmt: skip
 # The front door stands above all that it shows; these five are never behind it.

@@ -244,7 +244,7 @@ def matched(spec: Any, value: Any, path: str = "") -> Iterator[tuple[Any, Any, s
 def unnamed(spec: Any, value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
     """The tensors that the `Node`s of a tree of actions leave out, each with its path."""
     if isinstance(spec, Node):
-        for name, part in _parts(value):
+        for name, part in fields_of(value):
             if name in spec.parts:
                 yield from unnamed(spec.parts[name], part, f"{path}.{name}")
             else:
@@ -259,26 +259,7 @@ def unnamed(spec: Any, value: Any, path: str = "") -> Iterator[tuple[str, Tensor
             yield from unnamed(part, value[position], f"{path}[{position}]")
 
 
-def own_unnamed(spec: Any, value: Any) -> Any:
-    """The value with copies of the tensors that its `Node`s leave out, so that who changes them changes no one else's."""
-    if isinstance(spec, Node):
-        parts = {}
-        for name, part in _parts(value):
-            inner = spec.parts.get(name)
-            new = own_unnamed(inner, part) if name in spec.parts else map_tensors(torch.clone, part)
-            if new is not part:
-                parts[name] = new
-        return replace(value, parts) if parts else value
-    if isinstance(spec, Listed):
-        return rebuild(value, [own_unnamed(spec.entry, one) for one in value])
-    if isinstance(spec, Mapping):
-        return rebuild(value, [own_unnamed(spec[key], value[key]) for key in value])
-    if isinstance(spec, tuple | list):
-        return rebuild(value, [own_unnamed(part, value[position]) for position, part in enumerate(spec)])
-    return value
-
-
-def _parts(value: Any) -> list[tuple[str, Any]]:
+def fields_of(value: Any) -> list[tuple[str, Any]]:
     """The named parts of a dict, a dataclass or an object with attributes; of one that lists its keys, those."""
     inner = children(value)
     if inner is not None:
@@ -383,24 +364,3 @@ def brief(value: Any) -> str:
         elif part != field.default:
             words.append(f"{field.name}={part!r}")
     return f"{type(value).__name__}({', '.join(words)})"
-
-
-def own(shown: Any, given: Any) -> Any:
-    """`shown` with copies of the tensors that are still the caller's, so that a model which changes its input harms nobody."""
-    theirs = {_memory(leaf) for leaf in tensors(given)} | {None}
-    return map_tensors(lambda leaf: leaf.clone() if _memory(leaf) in theirs else leaf, shown)
-
-
-def _memory(leaf: Tensor) -> int | None:
-    """What tells tensors that share memory: an action may return a view of its input. None where nobody can tell."""
-    if (
-        torch.compiler.is_compiling()
-        or torch._C._functorch.is_functorch_wrapped_tensor(leaf)
-        or leaf.layout != torch.strided
-    ):
-        return id(leaf)
-    try:
-        return leaf.untyped_storage().data_ptr()
-    except RuntimeError:
-        # A tensor that wraps others, of a library's own kind, has no memory to point at.
-        return None

@@ -8,21 +8,12 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from canonize._tree import (
-    describe,
-    map_tensors,
-    matched,
-    own,
-    own_unnamed,
-    spec_leaves,
-    to_arrays,
-    to_tensors,
-    unnamed,
-    walk,
-)
+from canonize._own import own, own_unnamed
+from canonize._tree import describe, map_tensors, matched, spec_leaves, to_arrays, to_tensors, unnamed, walk
 from canonize._values import unseen
 from canonize.actions import Each, Numbering, Rows
 from canonize.actions.rows import Layout, index_of, layout, rows_of
+from canonize.actions.single import warn_of_single
 from canonize.actions.trees import at, batch_first, batch_of, move, repeat, separable, take
 from canonize.errors import SymmetryError, refuse, within
 from canonize.frames import Poses, default_frame
@@ -104,11 +95,14 @@ class Symmetrized(nn.Module):
         if unseen():
             return self._answer(value, arrays, generator)
         try:
-            return self._answer(value, arrays, generator)
+            answer = self._answer(value, arrays, generator)
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             if not isinstance(error, SymmetryError | torch.OutOfMemoryError):
                 self._check_batched(value, arrays, error)
             raise
+        # Whatever was refused said more than a guess could.
+        warn_of_single(self.symmetry.group, self.symmetry.inputs, value)
+        return answer
 
     def poses(self, *args: Any, generator: torch.Generator | None = None, **kwargs: Any) -> Poses:
         """The poses of these inputs, as the frame chooses them."""
@@ -132,26 +126,31 @@ class Symmetrized(nn.Module):
     def _check_batched(self, value: Any, arrays: bool, error: Exception) -> None:
         """Refuse one sample without a batch axis, after an error: no action can know it, since other axes may follow the batch.
 
-        The model can: it fails on the value as it is, and runs with one more axis in front.
+        The model can: it fails on the value as it is and on its first entry, and runs with one more axis in front.
         """
         spec = self.symmetry.inputs
         moved = [(action, part) for action, part, _ in matched(spec, value) if action is not None]
-        if any(isinstance(action, Numbering | Rows | Each) or not isinstance(part, Tensor) for action, part in moved):
+        if any(
+            isinstance(action, Numbering | Rows | Each) or not isinstance(part, Tensor) or not (part.ndim and len(part))
+            for action, part in moved
+        ):
             return
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             # A call more here than in the other processes might wait for them.
             return
-        if _runs(self.model, self.symmetry, value, arrays):
-            return
         one = walk(lambda action, part, *, path: part if action is None else part[None], spec, value)
-        if _runs(self.model, self.symmetry, one, arrays):
-            raise refuse(
-                "this seems to be one sample without a batch axis: the model fails on it, and runs with one more axis",
-                got="; ".join(describe(part) for _, part in moved),
-                expected="the batch first: "
-                + "; ".join(f"(N, {', '.join(map(str, part.shape))})" for _, part in moved),
-                fix="pass x[None], and take [0] of the answer",
-            ) from error
+        first = walk(lambda action, part, *, path: part if action is None else part[:1], spec, value)
+        # In this order: what fails for another reason is mostly settled by one call.
+        if not _runs(self.model, self.symmetry, one, arrays):
+            return
+        if any(_runs(self.model, self.symmetry, some, arrays) for some in (value, first)):
+            return
+        raise refuse(
+            "this seems to be one sample without a batch axis: the model fails on it, and runs with one more axis",
+            got="; ".join(describe(part) for _, part in moved),
+            expected="the batch first: " + "; ".join(f"(N, {', '.join(map(str, part.shape))})" for _, part in moved),
+            fix="pass x[None], and take [0] of the answer",
+        ) from error
 
     def _poses(self, value: Any, generator: torch.Generator | None) -> Poses:
         with within("symmetrize(..., frame={})", type(self.frame).__name__):
@@ -192,7 +191,7 @@ class Symmetrized(nn.Module):
             )
             output, rows = self._turned(copies, g, times * batch, fixed, arrays)
             if poses.count == 1 and not poses.weights.requires_grad:
-                return output
+                return _doubted(self.symmetry.outputs, output, poses.weights[0], rows) if poses.unchecked else output
             weights = poses.weights[part].flatten()
 
             def add(summand: Tensor, owners: Tensor | None, times: int = times) -> Tensor:
@@ -325,6 +324,21 @@ def _has_idle(poses: Poses) -> bool:
     if weights.shape[0] == 1 or (weights.requires_grad and not poses.sparse):
         return False
     return poses.sparse if unseen(weights) else bool((weights == 0).any())
+
+
+def _doubted(spec: Any, output: Any, weights: Tensor, rows: Layout | None) -> Any:
+    """The outputs, not-a-number where the weight of their sample is; labels have no word for it."""
+
+    def leaf(action: Any, part: Any, *, path: str) -> Any:
+        if action is None or isinstance(action, Numbering | Each) or not isinstance(part, Tensor):
+            return part
+        if not part.is_floating_point() or part.layout != torch.strided:
+            return part
+        owners = index_of(action, rows)
+        lost = (weights if owners is None else weights[owners]).isnan()
+        return torch.where(lost.reshape(-1, *(1,) * (part.ndim - 1)), torch.nan, part)
+
+    return walk(leaf, spec, output)
 
 
 def _narrow(action: Any, total: Any, output: Any, *, path: str) -> Any:

@@ -7,6 +7,7 @@ from typing import Any, final
 
 from canonize._tree import Node, describe, spec_leaves
 from canonize.actions import Numbering, Rows
+from canonize.actions.images import check_dimension
 from canonize.actions.relabel import sizes_of
 from canonize.actions.trees import batch_of
 from canonize.errors import refuse
@@ -78,10 +79,10 @@ def _open(group: Any) -> bool:
 
 
 def check_is_claim(symmetry: Any, where: str) -> None:
-    """Refuse what is no `Symmetry`.
+    """Refuse what is no `Symmetry`, and one of which an action on a grid has another dimension than the group.
 
     Raises:
-        SymmetryError: anything else.
+        SymmetryError: either of them.
     """
     if not isinstance(symmetry, Symmetry):
         raise refuse(
@@ -90,6 +91,8 @@ def check_is_claim(symmetry: Any, where: str) -> None:
             expected="a Symmetry",
             fix=f"{where}(..., Symmetry(C(4), inputs=Image(), outputs=Scalar()), ...)",
         )
+    for action in (*spec_leaves(symmetry.inputs), *spec_leaves(symmetry.outputs)):
+        check_dimension(symmetry.group, action)
 
 
 def check_is_model(model: Any, where: str) -> None:

@@ -5,12 +5,30 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from models import FOUR, cnn, images
 from torch import Tensor, nn
 
-from canonize import SO, Average, Best, C, Confidence, Fields, Index, Point, Rows, Symmetry, Vector, audit, symmetrize
+from canonize import (
+    SO,
+    Average,
+    Best,
+    C,
+    Confidence,
+    Fields,
+    Image,
+    Index,
+    Point,
+    Rows,
+    Scalar,
+    Symmetry,
+    Vector,
+    audit,
+    explain,
+    symmetrize,
+)
 from canonize.audit import cost as measured
 
 
@@ -83,3 +101,21 @@ def test_a_model_that_changes_what_it_is_given_harms_nobody() -> None:
         found = audit(model, claim if model is doubling else model.symmetry, x)
         assert torch.equal(x, before)
         assert found.verdict == "pass"
+
+
+def elsewhere(x: np.ndarray) -> np.ndarray:
+    """A model whose memory torch does not see, as that of a runtime."""
+    return np.tanh(x.reshape(len(x), -1))
+
+
+@pytest.mark.parametrize("frame", [None, Average()], ids=["plain", "Average"])
+def test_memory_of_what_is_no_torch_module_is_left_out(frame: Any) -> None:
+    """What torch counts there are copies of the inputs."""
+    claim, x = Symmetry(C(4), Image(), Scalar()), np.random.default_rng(0).random((4, 1, 4, 4), dtype=np.float32)
+    model = elsewhere if frame is None else symmetrize(elsewhere, claim, frame)
+    found = audit(model, claim, x)
+    assert found.cost is not None
+    assert (found.cost.memory, found.cost.plain_memory) == (None, None)
+    assert found.cost.seconds > 0
+    assert explain(elsewhere, claim, x, frames={"mean": Average()}).memory is None
+    assert "KiB" not in str(found)

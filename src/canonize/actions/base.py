@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from canonize._tree import describe
-from canonize.errors import refuse
+from canonize.errors import SymmetryError, refuse
 from canonize.groups import Rigid
 
 
@@ -68,13 +68,18 @@ def matrix_of(action: Any, g: Any, dim: int | None = None) -> Tensor:
             fix="use Nodes() or Pairs() for permutations, and Factor(i, action) to pick one part of a product",
         )
     if matrix.shape[-1] != matrix.shape[-2] or (dim is not None and matrix.shape[-1] != dim):
-        raise refuse(
-            f"{action!r} does not fit the dimension of the group",
-            got=f"matrices {matrix.shape[-2]} x {matrix.shape[-1]}",
-            expected=f"{dim} x {dim} matrices" if dim is not None else "square matrices",
-            fix="match them: Image() goes with the plane (C(4), D(4)), Volume() with space (Octahedral(), SO(3))",
-        )
+        raise other_dimension(action, (matrix.shape[-2], matrix.shape[-1]), dim)
     return matrix
+
+
+def other_dimension(action: Any, shape: tuple[int, int], dim: int | None) -> SymmetryError:
+    """What to raise for matrices of this shape where an action needs dim x dim ones (square ones where None)."""
+    return refuse(
+        f"{action!r} does not fit the dimension of the group",
+        got=f"matrices {shape[0]} x {shape[1]}",
+        expected=f"{dim} x {dim} matrices" if dim is not None else "square matrices",
+        fix="match them: Image() goes with the plane (C(4), D(4)), Volume() with space (Octahedral(), SO(3))",
+    )
 
 
 def permutation_of(action: Any, g: Any) -> Tensor:

@@ -43,13 +43,20 @@ def _swaps_unequal(matrix: Tensor, sizes: tuple[int, ...]) -> Bool[Tensor, "*bat
     return ((matrix.abs() > 0.5) & (lengths[:, None] != lengths)).any(-1).any(-1)
 
 
+def _hidden(value: Tensor) -> bool:
+    """Whether a value cannot be looked at, not even by waiting for a device."""
+    return unseen(value) if value.device.type in ("cpu", "meta") else unseen()
+
+
 def refuse_swapped(action: Any, matrix: Tensor, sizes: tuple[int, ...]) -> None:
     """Raise where a quarter turn would exchange axes of different length; costs nothing on a square grid.
+
+    On a device the host waits for that: what such a turn gives there is no symmetry of the grid.
 
     Raises:
         SymmetryError: it names the sizes and the way out.
     """
-    if unseen(matrix) or len(set(sizes)) == 1:
+    if len(set(sizes)) == 1 or _hidden(matrix):
         return
     if bool((is_signed_permutation(matrix) & _swaps_unequal(matrix, sizes)).any()):
         names = " x ".join(map(str, sizes))
@@ -95,7 +102,11 @@ def _move(action: Any, turns: Tensor, flat: Tensor, interpolation: str, padding:
         return flat.clone()
     sizes = tuple(flat.shape[2:])
     exact = lossless_on(turns, sizes)
-    if unseen(exact):
+    # Whole numbers cannot be resampled: for them a device is waited for.
+    fractions = interpolation == "nearest" or flat.is_floating_point() or flat.is_complex()
+    # Nor has torch a derivative of resampling there that gives the same sums each time.
+    hurried = fractions and not torch.are_deterministic_algorithms_enabled()
+    if unseen(exact) if hurried else _hidden(exact):
         # Do both and choose.
         lossless, rest = split(turns, sizes)
         moved = _gather(flat, _permuted(torch.where(exact[:, None, None], turns, lossless), sizes))

@@ -9,7 +9,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from canonize._tree import brief
-from canonize.actions.base import always_bitwise, fit, floating, matrix_of
+from canonize.actions.base import always_bitwise, fit, floating, matrix_of, other_dimension
 from canonize.actions.grid import PADDINGS, downward, lossless_on, move_grid
 from canonize.actions.linear import along_axes
 from canonize.errors import refuse
@@ -167,6 +167,23 @@ class Volume:
         return lossless_on(matrix_of(self, g, 3), tuple(x.shape[-3:]))
 
     bitwise = always_bitwise
+
+
+def axes_of(action: Any) -> int:
+    """How many axes behind the batch a value on a grid has at least; 0 for other actions."""
+    return 2 if isinstance(action, Image | Mask) else 3 if isinstance(action, VectorImage | Volume) else 0
+
+
+def check_dimension(group: Any, action: Any) -> None:
+    """Refuse a grid of the plane under a group of space, and the reverse, before there is an element to tell it.
+
+    Raises:
+        SymmetryError: the group says its `dim`, and the grid has another.
+    """
+    known = getattr(group, "dim", None)
+    dim = 3 if isinstance(action, Volume) else 2 if axes_of(action) else known
+    if isinstance(known, int) and known != dim:
+        raise other_dimension(action, (known, known), dim)
 
 
 def _unshifted(action: Any, g: Any) -> Any:

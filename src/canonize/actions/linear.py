@@ -147,7 +147,7 @@ def along_axes(action: Any, matrix: Array, x: Array, *, rank: int, last: int = -
             got=f"shape {tuple(x.shape)}, so components {sizes}",
             expected=f"{where if last == -1 else f'axis {last}'} of size {n}",
             fix=f"put the {n} components {'last' if last == -1 else f'on axis {last}'}, "
-            "or declare another group or action",
+            "or declare another group or action, such as Scalar() for what no element moves",
         )
     matrix = matrix.to(x.dtype)
     for axis in axes:

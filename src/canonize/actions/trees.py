@@ -13,6 +13,7 @@ from canonize._values import unseen
 from canonize.actions.base import lossless
 from canonize.actions.each import Each
 from canonize.actions.fields import Edges, Numbering, Rows
+from canonize.actions.images import axes_of
 from canonize.actions.relabel import ask_rows, over_rows, renumbered
 from canonize.actions.rows import (
     Layout,
@@ -318,6 +319,14 @@ def batch_first(action: Any, part: Any, path: str, index: Layout | Tensor | None
             fix="let the model keep one output for each sample; declare None for what has no batch; samples without "
             "rows at the end are counted only where another input has one entry for each sample; one sample alone needs "
             "a batch axis, x[None]",
+        )
+    inner = action.action if isinstance(action, Rows) else action
+    if part.ndim < 1 + axes_of(inner):
+        raise refuse(
+            f"an output{path and ' at ' + path} has too few axes for its action",
+            got=f"{describe(part)}, declared {action!r}",
+            expected=f"the batch, and at least {axes_of(inner)} axes more",
+            fix="outputs=Scalar() for logits, energies and all else that does not turn with the input; Vector() for directions",
         )
     return part
 

@@ -38,9 +38,9 @@ def cost_of(
         batch=batch,
         passes=passes_of(run, model, batch) if isinstance(model, Symmetrized) else 1.0,
         seconds=_seconds(lambda: run(model), device),
-        memory=peak_of(lambda: run(model), device),
+        memory=peak_of(lambda: run(model), device, model),
         plain_seconds=None if plain is None else _seconds(plain, device),
-        plain_memory=None if plain is None else peak_of(plain, device),
+        plain_memory=None if plain is None else peak_of(plain, device, model),
     )
 
 
@@ -110,8 +110,15 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def peak_of(run: Callable[[], Any], device: torch.device) -> int | None:
-    """Peak bytes allocated during a call, above what was there before; None where that cannot be measured."""
+def peak_of(run: Callable[[], Any], device: torch.device, model: Any) -> int | None:
+    """Peak bytes allocated during a call, above what was there before; None where that cannot be measured.
+
+    So it is for a `model` that is no torch module: what another library takes, torch does not see.
+    """
+    while isinstance(model, Symmetrized):
+        model = model.model
+    if not isinstance(model, nn.Module):
+        return None
     try:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)

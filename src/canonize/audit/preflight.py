@@ -12,7 +12,7 @@ from canonize.actions import Each, Numbering
 from canonize.actions.rows import Layout
 from canonize.actions.sparse import numbers
 from canonize.actions.trees import batch_first
-from canonize.errors import SymmetryError, refuse, within
+from canonize.errors import refuse, within
 from canonize.symmetry import check_is_model
 
 
@@ -72,7 +72,7 @@ def check_inputs(spec: Any, value: Any, count: int) -> None:
         )
 
 
-def check_outputs(spec: Any, output: Any, index: Layout | None, count: int) -> None:
+def check_outputs(spec: Any, output: Any, index: Layout | None, count: int, *, entries: bool = True) -> None:
     """Refuse outputs that cannot be told apart by sample.
 
     Args:
@@ -80,16 +80,18 @@ def check_outputs(spec: Any, output: Any, index: Layout | None, count: int) -> N
         output: what the model returned.
         index: which sample each row of the inputs belongs to; None where they have no rows.
         count: samples.
+        entries: whether each output must have any.
 
     Raises:
-        SymmetryError: a declared output that is no tensor, has not the batch (or the rows) first, or has no entries.
+        SymmetryError: a declared output that is no tensor, has not the batch (or the rows) first, has too few axes for its
+            action, or has no entries.
     """
 
     def leaf(action: Any, part: Any, *, path: str) -> Any:
         if action is None or isinstance(action, Numbering):
             return part
         part = batch_first(action, part, path, index, count)
-        if isinstance(action, Each):
+        if isinstance(action, Each) or not entries:
             # There may well be nothing in an image; that its answers are compared at all shows in their shapes.
             return part
         name = f"an output{path and ' at ' + path}"
@@ -108,14 +110,3 @@ def _check_entries(name: str, part: Tensor, fix: str) -> None:
 
 def _in_samples(part: Tensor) -> bool:
     return part.ndim > 1 and part.layout == torch.strided
-
-
-def failure(error: Exception, value: Any, where: str) -> SymmetryError:
-    """The model's own failure as a `SymmetryError` that shows what it was given."""
-    given = "; ".join(describe(part) for part in tensors(value)) or describe(value)
-    return refuse(
-        f"the model failed on {where}",
-        got=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''} (inputs: {given})",
-        expected="an answer",
-        fix="call the model on these inputs yourself; check dtype, shape, and that the inputs are declared as it takes them",
-    )

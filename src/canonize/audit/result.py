@@ -131,7 +131,7 @@ class Cost:
             that calls it where it is an ordinary module; an energy of its own, which `Best` may have, shows in the seconds
             only.
         seconds: median seconds of one call.
-        memory: peak bytes of tensors allocated in one call; None where it cannot be measured.
+        memory: peak bytes of tensors allocated in one call; None where it cannot be measured, as of what is no torch module.
         plain_seconds, plain_memory: the same for the plain model behind the frame; None where the model is plain.
     """
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from canonize._tree import describe, to_tensors
+from canonize.actions.single import sure_of_batches, warn_of_single
 from canonize.actions.trees import batch_of
 from canonize.audit.conclude import WORST, conclude
 from canonize.audit.forgotten import few_of
@@ -105,6 +106,7 @@ def audit(
         count, dtype, device = batch_of(symmetry.inputs, value)
         check_model(model, value)
         check_inputs(symmetry.inputs, value, count)
+        warn_of_single(symmetry.group, symmetry.inputs, value)
         check_settings(
             elements=elements,
             batch_size=batch_size,
@@ -129,7 +131,7 @@ def audit(
         plan = Plan(
             model, symmetry, value, arrays, table, (m, count), batch_size, targets, metric, decision, exhaustive, scale
         )
-        with nullcontext() if gradients else torch.no_grad():
+        with nullcontext() if gradients else torch.no_grad(), sure_of_batches():
             found = sweep(plan, progress)
             return conclude(
                 found,

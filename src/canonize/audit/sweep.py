@@ -9,13 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from canonize._tree import map_tensors, own_unnamed, tensors, to_arrays, to_tensors, walk
+from canonize._own import own_unnamed
+from canonize._tree import map_tensors, tensors, to_arrays, to_tensors, walk
 from canonize.actions.rows import Layout, layout
+from canonize.actions.single import sure_of_batches
 from canonize.actions.trees import at, lossless_tree, move, take
 from canonize.audit.choices import decision_of, per_sample_metric
 from canonize.audit.energies import Energies, Parts
+from canonize.audit.hints import failure
 from canonize.audit.measure import Apart, compare, differ, round_trip
-from canonize.audit.preflight import check_outputs, failure
+from canonize.audit.preflight import check_outputs
 from canonize.audit.raw import Differences, Found, Raw, found_of
 from canonize.errors import SymmetryError, within
 from canonize.symmetrize import Symmetrized
@@ -87,11 +90,12 @@ def run(plan: Plan, value: Any, where: str) -> Any:
         SymmetryError: whatever the model raises, explained.
     """
     try:
-        output = call(adapted(plan), plan.symmetry, owned(plan, value))
+        with sure_of_batches():
+            output = call(adapted(plan), plan.symmetry, owned(plan, value))
     except SymmetryError:
         raise
     except Exception as error:
-        raise failure(error, value, where) from error
+        raise failure(error, value, where, model=plan.model, spec=plan.symmetry.inputs) from error
     return to_tensors(output)[0]
 
 

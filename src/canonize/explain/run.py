@@ -13,11 +13,13 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from canonize._tree import own, to_arrays, to_tensors
+from canonize._own import own
+from canonize._tree import to_arrays, to_tensors
 from canonize.actions.trees import batch_of, take
 from canonize.adapt.modes import in_eval
 from canonize.audit.cost import passes_of, peak_of, wait
-from canonize.audit.preflight import check_inputs, check_model, failure
+from canonize.audit.hints import failure
+from canonize.audit.preflight import check_inputs, check_model
 from canonize.audit.result import Cost
 from canonize.errors import SymmetryError, refuse, within
 from canonize.explain.candidates import Offer, offers
@@ -160,8 +162,8 @@ class _Plain:
         except SymmetryError:
             raise
         except Exception as error:
-            raise failure(error, value, "the inputs as they came") from error
-        self.memory = peak_of(lambda: run(model), device)
+            raise failure(error, value, "the inputs as they came", model=model, spec=symmetry.inputs) from error
+        self.memory = peak_of(lambda: run(model), device, model)
         self.operations = _operations(lambda: run(model))
         self.seconds = _timed({"": lambda: run(model)}, device)[""]
 
@@ -174,7 +176,7 @@ def _choice(text: str, why: str, make: Callable[[], Any], plain: _Plain) -> Choi
         with in_eval(frame):
             passes = passes_of(run, mended, plain.batch)
             whole = _operations(lambda: run(mended))
-            memory = peak_of(lambda: run(mended), plain.device)
+            memory = peak_of(lambda: run(mended), plain.device, plain.model)
             calls = {
                 "plain": lambda: run(plain.model),
                 "whole": lambda: run(mended),

@@ -42,6 +42,8 @@ class Poses:
         spent: how many forward passes of its energy or network the choice cost for each sample.
         sparse: that samples have different numbers of poses: one of weight zero is none, its weight has no derivative, and
             the model is not called for it, in training either.
+        unchecked: that nobody looked whether the frame found numbers: where it did not, in a graph or on a device, weights
+            are not-a-number, and floating-point outputs become that too.
 
     Raises:
         SymmetryError: shapes that do not fit together, no poses.
@@ -53,6 +55,7 @@ class Poses:
     stabilizer: Stabilizer | None = None
     spent: int = 0
     sparse: bool = False
+    unchecked: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.weights, Tensor):

@@ -22,9 +22,9 @@ def lowest(
 ) -> Poses:
     """One pose a sample: `best` (batch,), shared with the elements of `tied` (k, batch), which give the same candidate."""
     g = at(elements, best)
-    weights = torch.ones((1, energies.shape[1]), dtype=energies.dtype, device=energies.device)
+    weights, unchecked = sure(torch.ones_like(energies[:1]), energies)
     told = torch.where((near & ~tied).any(0), 0.0, margin(energies, tied))
-    return Poses(at(g, None), weights, told, _stabilizer(group, elements, g, tied), spent)
+    return Poses(at(g, None), weights, told, _stabilizer(group, elements, g, tied), spent, unchecked=unchecked)
 
 
 def settle(near: Tensor, content: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,7 +64,8 @@ def _few(elements: Any, energies: Tensor, weights: Tensor, near: Tensor, spent: 
         count = int((weights > 0).sum(0).max()) if weights.shape[1] else 1
     weights, order = weights.sort(dim=0, descending=True, stable=True)
     weights, order = weights[:count], order[:count]
-    return Poses(at(elements, order), weights / weights.sum(0), margin(energies.detach(), near), spent=spent)
+    weights, unchecked = sure(weights / weights.sum(0), energies)
+    return Poses(at(elements, order), weights, margin(energies.detach(), near), spent=spent, unchecked=unchecked)
 
 
 def relaxed(
@@ -117,6 +118,14 @@ def checked(energies: Any, shape: tuple[int, ...], who: str, fix: str) -> Tensor
             fix=fix,
         )
     return energies.double()
+
+
+def sure(weights: Tensor, found: Tensor) -> tuple[Tensor, bool]:
+    """Weights (k, batch), and whether it is not known that `found` (n, batch, ...) are numbers: then those are none either."""
+    if not unseen(found):
+        return weights, False
+    good = found.detach().isfinite().movedim(1, 0).flatten(1).all(1)
+    return torch.where(good, weights, torch.nan), True
 
 
 def finite(energies: Tensor, who: str) -> Tensor:

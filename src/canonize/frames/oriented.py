@@ -7,10 +7,12 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from canonize._tree import describe, own
+from canonize._own import own
+from canonize._tree import describe
 from canonize.actions.trees import batch_of
 from canonize.errors import refuse
 from canonize.frames.base import Poses, island
+from canonize.frames.choose import sure
 from canonize.frames.orbit import shrunk
 from canonize.frames.vectors import checked_vectors
 from canonize.groups import SO, O
@@ -113,7 +115,8 @@ class Oriented(nn.Module):
         vectors = checked_vectors(vectors, (batch, needed, group.n), "Oriented")
         # Gram-Schmidt is all sums and products of entries, which autocast leaves in float64.
         g, margin = columns(vectors[:, :needed].double(), self.scale)
-        return Poses(g[None].to(dtype), torch.ones(1, batch, dtype=dtype, device=device), margin.detach(), spent=1)
+        weights, unchecked = sure(torch.ones(1, batch, dtype=dtype, device=device), vectors.movedim(1, 0))
+        return Poses(g[None].to(dtype), weights, margin.detach(), spent=1, unchecked=unchecked)
 
     def extra_repr(self) -> str:
         """The settings, for `print(frame)`."""

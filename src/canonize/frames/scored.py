@@ -7,7 +7,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from canonize._tree import own
+from canonize._own import own
 from canonize._values import unseen
 from canonize.actions.trees import take
 from canonize.frames.base import Poses

@@ -9,7 +9,8 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from canonize._tree import brief, describe, own, tensors
+from canonize._own import own
+from canonize._tree import brief, describe, tensors
 from canonize.actions.trees import batch_of
 from canonize.errors import refuse
 from canonize.frames.base import Poses

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from canonize._tree import brief, describe
-from canonize._values import unseen
+from canonize._values import sent, unseen
 from canonize.errors import refuse
 from canonize.groups.base import Shape, batch_shape, fitting, real
 from canonize.linalg import inverse_small, matmul, uniform_integers
@@ -54,7 +54,7 @@ class FiniteMatrixGroup:
         self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
     ) -> Float[Tensor, "order n n"]:
         """All elements, (order, n, n), identity first; a fresh tensor at each call."""
-        return _table(self).to(dtype=real(dtype), device=device, copy=True, non_blocking=True)
+        return sent(_table(self).to(dtype=real(dtype), copy=True), device or torch.device("cpu"))
 
     def identity(
         self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None

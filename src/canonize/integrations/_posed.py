@@ -14,7 +14,8 @@ from sklearn.utils.validation import validate_data
 from torch import Tensor, nn
 
 from canonize._tree import map_tensors
-from canonize.actions import Nodes, Scalar
+from canonize.actions import Nodes, Point, Scalar, Vector, VectorImage, Volume
+from canonize.actions.images import axes_of
 from canonize.actions.trees import at, move
 from canonize.adapt.modes import in_eval
 from canonize.errors import refuse, within
@@ -24,6 +25,7 @@ from canonize.groups import S
 from canonize.symmetrize import Symmetrized
 from canonize.symmetry import Symmetry, check_is_claim
 
+_IMAGE = ("channels", "height", "width")
 ROWS = 1024
 """Rows that are posed at a time: each may have as many poses as the group has elements."""
 
@@ -45,6 +47,8 @@ class Posed(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     def _rows(self, table: Any) -> Tensor:
         """(rows, features) as (rows, *shape)."""
         count, features = table.shape
+        if self.shape is None:
+            self._check_flat(features)
         shape = (
             (features,) if self.shape is None else (self.shape,) if isinstance(self.shape, int) else tuple(self.shape)
         )
@@ -56,6 +60,25 @@ class Posed(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
                 fix="the shape of one sample before it was flattened, such as shape=(1, 8, 8) for 8 x 8 pixels",
             )
         return torch.from_numpy(np.array(table, order="C")).reshape(count, *shape)
+
+    def _check_flat(self, features: int) -> None:
+        """Refuse rows that cannot be what they are declared as unless somebody says how they were flattened."""
+        claim = self._claim()
+        dim, side = getattr(claim.group, "dim", None), math.isqrt(features)
+        if axes_of(claim.inputs):
+            names = ("channels", "depth", "height", "width") if isinstance(claim.inputs, Volume) else _IMAGE
+            square = side * side == features and not isinstance(claim.inputs, Volume | VectorImage)
+            shape = f"(1, {side}, {side})" if square else f"({', '.join(names)})"
+        elif isinstance(claim.inputs, Point | Vector) and isinstance(dim, int) and features != dim:
+            shape = f"({features // dim}, {dim})" if features % dim == 0 else f"(points, {dim})"
+        else:
+            return
+        raise refuse(
+            f"{type(self).__name__}: nobody says what the rows were before they were flattened",
+            got=f"shape=None and {features} features, declared {claim.inputs!r}",
+            expected="the shape of one sample, without the batch",
+            fix=f"{type(self).__name__}(..., shape={shape})",
+        )
 
     def _seen(self, rows: Tensor) -> Iterator[tuple[slice, Any, Tensor, Tensor]]:
         """Part by part: which rows, the elements of their poses, their weights (k, part), and what a model is shown."""

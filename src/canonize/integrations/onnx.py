@@ -23,6 +23,7 @@ from canonize.actions import Edges, Nodes, Numbering, Point, Rows, Vector
 from canonize.actions.trees import batch_of, repeat, separable
 from canonize.adapt.modes import in_eval
 from canonize.errors import refuse
+from canonize.frames import PCA
 from canonize.integrations._onnx_steps import steps, tidied
 from canonize.symmetrize import Symmetrized
 from canonize.symmetry import Keywords, arguments
@@ -211,6 +212,20 @@ def _check(session: Any, model: Symmetrized, args: tuple[Any, ...], tolerance: f
                 f"ONNX Runtime gives other numbers than the model for output {place}",
                 got=f"a difference of {off:.3g} of the largest entry, for a batch of shape {tuple(right.shape)}",
                 expected=f"at most {tolerance:.3g}",
-                fix="export in float64 to see whether this is rounding: model.double(); a tie of the frame shows in "
-                "model.poses(x).margin",
+                fix=_tied(model, args) or "export in float64 to see whether this is rounding: model.double()",
             )
+
+
+def _tied(model: Symmetrized, args: tuple[Any, ...]) -> str:
+    """What to do where rounding chooses the pose of a sample; nothing where the frame is sure of all, or does not say."""
+    with torch.no_grad():
+        poses = model.poses(*args)
+    if poses.margin is None:
+        return ""
+    tied = (poses.margin <= torch.finfo(poses.margin.dtype).eps ** 0.5).nonzero()[:, 0].tolist()
+    if not tied:
+        return ""
+    which = f"sample{'s' if len(tied) > 1 else ''} {', '.join(map(str, tied[:8]))}"
+    if isinstance(model.frame, PCA) and model.frame.fallback is None:
+        return f"the axes of {which} are tied, and rounding chooses among them: take the default frame, which averages"
+    return f"the frame is at a tie in {which}, where rounding chooses the pose: see model.poses(x).margin, or leave them out"

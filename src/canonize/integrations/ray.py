@@ -131,11 +131,12 @@ def _hushed() -> Iterator[None]:
 @contextmanager
 def _without(remark: bytes) -> Iterator[None]:
     """What is written on the error stream meanwhile, by any code, comes afterwards, without lines that hold this remark."""
-    sys.stderr.flush()
     try:
+        if sys.stderr is not None:
+            sys.stderr.flush()
         stream = os.dup(2)
-    except OSError:
-        # A program without streams.
+    except (OSError, ValueError):
+        # A program without streams, or one that has closed them.
         yield
         return
     with tempfile.TemporaryFile() as held, os.fdopen(stream, "wb") as real:
@@ -143,7 +144,8 @@ def _without(remark: bytes) -> Iterator[None]:
         try:
             yield
         finally:
-            sys.stderr.flush()
+            if sys.stderr is not None:
+                sys.stderr.flush()
             os.dup2(stream, 2)
             held.seek(0)
             real.writelines(line for line in held if remark not in line)

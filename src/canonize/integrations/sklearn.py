@@ -29,6 +29,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, has_
 from torch import Tensor
 
 from canonize.actions import Scalar
+from canonize.actions.single import sure_of_batches
 from canonize.actions.trees import at, move
 from canonize.adapt.modes import in_eval
 from canonize.errors import refuse
@@ -168,13 +169,17 @@ class _Symmetrized(MetaEstimatorMixin, Posed):  # type: ignore[misc]
         rows = self._rows(self._validated(X, reset=False))
         claim = Symmetry(self._claim().group, self._claim().inputs, outputs)
         ask: Callable[[Any], Any] = getattr(self.estimator_, method)
+        if outputs == Scalar():
+            return np.concatenate(
+                [_mean(ask, weights.numpy(), shown.numpy()) for _, _, weights, shown in self._seen(rows)]
+            )
 
         def model(shown: Tensor) -> Tensor:
             answer = ask(shown.flatten(1).numpy())
             return torch.from_numpy(np.array(answer, dtype=np.float64))
 
         posed = Symmetrized(model, claim, seeing(self.frame), chunk=_CHUNK)
-        with in_eval(posed), torch.no_grad():
+        with in_eval(posed), torch.no_grad(), sure_of_batches():
             parts = [posed(rows[start : start + ROWS]) for start in range(0, len(rows), ROWS)]
         return torch.cat(parts).numpy()
 
@@ -197,8 +202,9 @@ class SymmetrizedClassifier(ClassifierMixin, _Symmetrized):  # type: ignore[misc
     """A classifier that gives all copies of a sample that the group makes the same class, whatever classifier is behind it.
 
     The estimator is fitted on the rows as the frame poses them, once in each pose, and probabilities are averaged over the
-    poses of a row: sum_k w_k · predict_proba(g_k^-1 · x). With `Average` that is training on all copies and averaging over
-    them; with a frame of one pose it is training on canonical forms.
+    poses of a row, sum_k w_k · predict_proba(g_k^-1 · x), by size: no order of poses breaks a tie of votes. With `Average` that
+    is training on all copies and averaging over them; with a frame of one pose it is training on canonical forms. Where the
+    group only moves entries, trees give all copies of a row the same probabilities, bit for bit.
 
     Args:
         estimator: a classifier with `predict_proba` or `decision_function`; a decision tree where None.
@@ -344,6 +350,38 @@ class SymmetrizedRegressor(RegressorMixin, _Symmetrized):  # type: ignore[misc]
     def predict(self, X: Any) -> Any:
         """The averaged answers, each turned back, (samples,) or (samples, outputs), in float64."""
         return self._averaged(X, "predict", self._claim().outputs)
+
+
+def _mean(ask: Callable[[Any], Any], weights: Any, shown: Any) -> Any:
+    """sum_k w_k · ask(shown_k), (rows, ...) float64, which does not depend on the order of the poses in any bit.
+
+    Args:
+        ask: a method of an estimator.
+        weights: (k, rows).
+        shown: (k, rows, features). What has no weight is not asked about.
+    """
+    answers = None
+    for start in range(0, len(weights), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        share = weights[part].astype(np.float64)
+        used = share > 0
+        if not used.any():
+            continue
+        found = np.asarray(ask(shown[part][used]), dtype=np.float64)
+        if answers is None:
+            answers = np.zeros((*weights.shape, *found.shape[1:]))
+        answers[part][used] = found * share[used].reshape(-1, *(1,) * (found.ndim - 1))
+    assert answers is not None
+    total = np.zeros(answers.shape[1:])
+    # One after the other, so that summands of zero, of which copies of a row may have more or fewer, change nothing.
+    for summand in _in_order(answers):
+        total += summand
+    return total
+
+
+def _in_order(answers: Any) -> Any:
+    """The summands by size, in place of the order of the poses, which turns with the row: sums of floats depend on it."""
+    return np.sort(answers, axis=0)
 
 
 def _turned_back(claim: Symmetry, element: Any, targets: Any) -> Any:

@@ -157,6 +157,14 @@ def images(module: Any, x: Any, weight: Tensor) -> None:
     """
     where = type(module).__name__
     shape = tuple(x.shape) if isinstance(x, Tensor) else ()
+    if len(shape) == 4 and shape[1] != module.channels and 0 not in shape[1:]:
+        # Of a batch behind a frame this sees all copies at once: its size would tell nobody anything.
+        raise refuse(
+            f"{where} was made for {module.channels} channel{'s' if module.channels > 1 else ''}",
+            got=f"{shape[1]} channel{'s' if shape[1] > 1 else ''} in images of {shape[2]} x {shape[3]} pixels",
+            expected=f"a tensor (batch, {module.channels}, height, width)",
+            fix=f"canonize.nn.{where}({f'{module.group!r}, ' if hasattr(module, 'group') else ''}{shape[1]})",
+        )
     if len(shape) != 4 or shape[1] != module.channels or 0 in shape[1:]:
         raise refuse(
             f"{where} needs images",

@@ -12,10 +12,12 @@ from torch import Tensor
 from canonize._tree import describe, map_tensors, tensors, to_arrays, to_tensors
 from canonize.actions import lossless_tree, move
 from canonize.actions.rows import layout
+from canonize.actions.single import sure_of_batches, warn_of_single
 from canonize.actions.trees import at, batch_of
 from canonize.audit.conclude import name_of
 from canonize.audit.labels import in_words
-from canonize.errors import LawError, refuse
+from canonize.audit.preflight import check_outputs
+from canonize.errors import LawError, refuse, within
 from canonize.groups import order
 from canonize.groups.base import leading
 from canonize.symmetrize import Symmetrized
@@ -61,13 +63,15 @@ def assert_equivariant(
     laws, generator = Ledger(symmetry), generator or torch.Generator().manual_seed(0)
     value, arrays = to_tensors(arguments(symmetry, inputs))
     batch, dtype, device = batch_of(symmetry.inputs, value)
+    warn_of_single(symmetry.group, symmetry.inputs, value)
     index = layout(symmetry.inputs, value)
 
     def run(x: Any) -> Any:
         return to_tensors(call(model, symmetry, to_arrays(x) if arrays else x))[0]
 
-    with torch.no_grad():
+    with torch.no_grad(), sure_of_batches():
         base = run(map_tensors(torch.clone, value))
+        check_outputs(symmetry.outputs, base, index, batch, entries=False)
         bound = max(lowest(value), lowest(base)) if tolerance is None else tolerance
         group = group_for(symmetry, value)
         size, lost, tallies = order(group), 0, dict[str, _Tally]()
@@ -83,7 +87,9 @@ def assert_equivariant(
             lost += int((~use).sum())
             if batch and not bool(use.any()):
                 continue
-            output, wanted = run(move(symmetry.inputs, h, value)), move(symmetry.outputs, h, base, index=index)
+            output = run(move(symmetry.inputs, h, value))
+            with within("the model's output, declared as outputs={!r}", symmetry.outputs):
+                wanted = move(symmetry.outputs, h, base, index=index)
             for path, off in errors(symmetry.outputs, output, wanted, index, batch).items():
                 tallies.setdefault(path, _Tally()).add(off, use, bound, h, number, free)
         path = max(tallies, key=lambda path: tallies[path].error, default="")
