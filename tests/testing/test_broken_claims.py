@@ -25,6 +25,7 @@ from canonize import (
     S,
     Scalar,
     Symmetry,
+    SymmetryError,
     Translation,
     Vector,
     audit,
@@ -238,3 +239,8 @@ def test_other_checks_tell_their_elements_in_words(check: str, elements: str) ->
 def test_what_is_right_passes() -> None:
     assert_equivariant(lambda x: x - x.mean(1, keepdim=True), Symmetry(SE(2), Point(), Vector()), torch.rand(3, 4, 2))
     assert_equivariant(lambda x: torch.cdist(x, x), Symmetry(E(3), Point(), Scalar()), torch.rand(3, 4, 3))
+
+
+def test_nothing_is_no_evidence() -> None:
+    with pytest.raises(SymmetryError, match="no samples"):
+        assert_equivariant(lambda x: x.mean((1, 2, 3)), Symmetry(C(4), Image(), Scalar()), torch.rand(0, 1, 4, 4))

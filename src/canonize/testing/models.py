@@ -63,6 +63,13 @@ def assert_equivariant(
     laws, generator = Ledger(symmetry), generator or torch.Generator().manual_seed(0)
     value, arrays = to_tensors(arguments(symmetry, inputs))
     batch, dtype, device = batch_of(symmetry.inputs, value)
+    if not batch:
+        raise refuse(
+            "assert_equivariant has nothing to compare",
+            got="a batch of no samples",
+            expected="one sample or more: of none every claim holds",
+            fix="pass inputs that the model is made for; a few are enough",
+        )
     warn_of_single(symmetry.group, symmetry.inputs, value)
     index = layout(symmetry.inputs, value)
 
