@@ -144,7 +144,7 @@ def test_trained_by_gradients(make):
 @pytest.mark.parametrize(
     ("x", "told"),
     [(torch.zeros(2, 2, 8, 8, dtype=torch.uint8), "x / 255"), (torch.zeros(2, 2, 8, 8).double(), "differ in dtype"),
-     (torch.zeros(2, 2, 8, 8, dtype=torch.complex64), "differ in dtype"), (torch.zeros(2, 3, 8, 8), "needs images"),
+     (torch.zeros(2, 2, 8, 8, dtype=torch.complex64), "differ in dtype"), (torch.zeros(2, 3, 8, 8), "made for 2 channels"),
      (torch.zeros(2, 8, 8), "x[None]"), (torch.zeros(2, 2, 0, 8), "at least 1 x 1"), ([[1.0]], "needs images")],
     ids=["bytes", "double", "complex", "channels", "axes", "empty", "list"],
 )  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from canonize._tree import matched
-from canonize.actions.images import Image, Mask, VectorImage
+from canonize.actions.images import Image, VectorImage
 from canonize.actions.linear import Point
 from canonize.groups import SE, E, Translation
 
@@ -26,7 +26,8 @@ def warn_of_single(group: Any, spec: Any, value: Any) -> None:
     """Warn, at the user's line, of inputs that look like one sample without a batch axis. Costs a look at the shapes.
 
     (N, height, width) is a batch of images without channels and (N, n) a batch of single points, so that neither is refused.
-    Rows of many samples (`Rows`) are never meant, nor lists of entries (`Each`).
+    Labels of pixels (`Mask`) have no channels as a rule; rows of many samples (`Rows`) and lists of entries (`Each`) are never
+    meant.
 
     Args:
         group: the group of the claim; that a cloud is one point is told only where shifts leave nothing of it.
@@ -59,7 +60,7 @@ def sure_of_batches() -> Iterator[None]:
 def _reading(action: Any, part: Any, *, shifts: bool) -> str:
     if not isinstance(part, Tensor):
         return ""
-    if isinstance(action, Image | Mask | VectorImage) and part.ndim == 3 and part.shape[0] in _CHANNELS:
+    if isinstance(action, Image | VectorImage) and part.ndim == 3 and part.shape[0] in _CHANNELS:
         count, height, width = part.shape
         return (
             f"{count} sample{'s' if count > 1 else ''} of {height} x {width} without channels; "
