@@ -30,7 +30,7 @@ def constant(numbers: Any, *, device: torch.device, dtype: torch.dtype | None = 
 def sent(value: Tensor, device: torch.device | str, dtype: torch.dtype | None = None) -> Tensor:
     """`value.to(device, dtype)`, without a wait on the way to a device; on the way back numbers have to arrive first.
 
-    On the way to Apple's devices too: there torch before 2.13 reads what is sent after its memory is freed.
+    To Apple's devices it waits as well: torch before 2.13 reads what is sent there after its memory is freed.
     """
     hurried = value.device.type == "cpu" and torch.device(device).type != "mps"
     return value.to(device=device, dtype=dtype or value.dtype, non_blocking=hurried)
